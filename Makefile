@@ -1,0 +1,60 @@
+# Zone availability canisters: one command to a running network (make run), one more to a tested tree (make test).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready-$(shell cat requirements.lock pyproject.toml | sha256sum | cut -c1-16)
+CANISTERS := zone_canister factory
+WORKERS ?= 2
+# localnet stands in for PocketIC unless a genuine server is named.
+export POCKET_IC_MUTE_SERVER ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-localnet lint bench wasm template did system clean
+
+help: ## Show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: wasm ## From a fresh clone to a running network with a zone in use; ONCE=1 ends after the report
+	@$(BIN)/python -m zones.demo $(if $(ONCE),--once)
+
+test: lint wasm ## Lint, types, then all tests in parallel
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+test-localnet: $(READY) ## The embedded Internet Computer alone
+	@$(BIN)/python -m pytest -n $(WORKERS) tests/localnet $(ARGS)
+
+lint: $(READY) ## ruff, pyright and Kybra's rules for canister source
+	@$(BIN)/ruff check src tests scripts bench
+	@$(BIN)/ruff format --check src tests scripts bench
+	@$(BIN)/pyright
+	@for name in $(CANISTERS); do $(BIN)/python -m canister_build $$name --check || exit 1; done
+
+bench: wasm ## Instructions, stable accesses and bytes of the canisters' operations
+	@$(BIN)/python bench/calls.py $(ARGS)
+
+wasm: template ## Build both canisters' Wasm, Candid and manifest into build/
+	@for name in $(CANISTERS); do $(BIN)/python -m canister_build $$name --builder template || exit 1; done
+
+template: $(READY) ## Build the interpreter template, or take it from the cache
+	@scripts/install_system_packages.sh build
+	@$(BIN)/python -m canister_build.template
+
+did: $(READY) ## Write the canisters' checked-in Candid from their source
+	@for name in $(CANISTERS); do $(BIN)/python -m canister_build $$name --write-did || exit 1; done
+
+system: ## Install the system packages that are missing
+	@scripts/install_system_packages.sh base
+	@scripts/install_system_packages.sh build
+
+$(READY): requirements.lock pyproject.toml
+	@scripts/install_system_packages.sh base
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the Python packages of requirements.lock into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@rm -f $(VENV)/.ready-* && touch $@
+
+clean: ## Remove what was built in the checkout; the caches outside it stay
+	@rm -rf build $(VENV) .zones .pytest_cache .ruff_cache .hypothesis .coverage
+	@find src tests bench scripts -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that a step needs, says what each is for, and does nothing when all are there.
+#   install_system_packages.sh base    what the Makefile needs to make the virtual environment
+#   install_system_packages.sh build   what building the interpreter template needs; nothing where it is cached or given
+set -euo pipefail
+
+BASE=(
+  "python3-venv|makes the virtual environment"
+  "make|runs the Makefile"
+)
+BUILD=(
+  "clang-19|compiles CPython to WebAssembly"
+  "lld-19|links WebAssembly"
+  "llvm-19|archives WebAssembly objects"
+  "libclang-rt-19-dev-wasm32|compiler run-time library for WebAssembly"
+  "rustc-web|compiles the template's Rust part"
+  "cargo-web|fetches and builds the template's crates"
+  "rust-web-src|Rust's standard library, built for WebAssembly"
+  "dpkg-dev|unpacks the source package of CPython"
+  "xz-utils|unpacks archives"
+)
+
+usage() {
+  echo "usage: $0 base|build" >&2
+  exit 2
+}
+
+installed() {
+  dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed
+}
+
+# A machine that got its Python or make by another way needs no package for them.
+present_otherwise() {
+  case "$1" in
+    python3-venv) "${PYTHON:-python3}" -c 'import ensurepip, venv' 2>/dev/null ;;
+    make) command -v make >/dev/null ;;
+    *) false ;;
+  esac
+}
+
+[ $# -eq 1 ] || usage
+case "$1" in
+  base) packages=("${BASE[@]}") ;;
+  build)
+    packages=("${BUILD[@]}")
+    if .venv/bin/python -m canister_build.template --where >/dev/null 2>&1; then exit 0; fi
+    ;;
+  *) usage ;;
+esac
+
+missing=()
+for entry in "${packages[@]}"; do
+  name=${entry%%|*}
+  if ! installed "$name" && ! present_otherwise "$name"; then
+    missing+=("$name")
+    echo "needs $name: ${entry#*|}"
+  fi
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+if ! command -v apt-get >/dev/null; then
+  echo "This machine has no apt-get. Install the counterparts of: ${missing[*]}" >&2
+  exit 1
+fi
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+  command -v sudo >/dev/null || { echo "Run as root: apt-get install ${missing[*]}" >&2; exit 1; }
+  as_root=(sudo)
+fi
+log=$(mktemp)
+echo "Installing ${missing[*]} (log: $log)"
+if ! { "${as_root[@]}" apt-get update && DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+  tail -n 15 "$log" >&2
+  echo "apt-get could not install ${missing[*]}: see $log" >&2
+  exit 1
+fi
+rm -f "$log"

@@ -1,0 +1,1 @@
+"""The factory canister: creates the zone canisters, indexes them, fuels them and keeps their code."""

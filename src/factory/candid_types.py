@@ -1,0 +1,47 @@
+"""The Candid types of the factory's interface: the wire contract's, and those of the release methods.
+
+Declarations only. Units: sizes in bytes, `published_at` in ns since 1970, hashes SHA-256.
+"""
+
+from kybra import Record, Variant, blob, nat, nat32, nat64, null, text
+
+
+class ReleaseChunk(Record):
+    wasm_hash: blob
+    index: nat32
+    data: blob
+
+
+class ReleaseNotice(Record):
+    version: nat
+    wasm_hash: blob
+    notes: text
+
+
+class Release(Record):
+    version: nat
+    wasm_hash: blob
+    size: nat64
+    notes: text
+    published_at: nat64
+
+
+class ReleaseUpload(Record):
+    chunks: nat32
+    bytes: nat64
+
+
+class ChunkResult(Variant, total=False):
+    ok: nat32
+    err: text
+
+
+class AckResult(Variant, total=False):
+    ok: null
+    err: text
+
+
+class CreationBudget(Record):
+    daily_limit: nat32
+    used: nat32
+    window_ends_at: nat64

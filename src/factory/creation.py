@@ -1,0 +1,155 @@
+"""How a zone canister comes to be: created, installed from the current release, registered. Written down at each step.
+
+Talks to the management canister, so it is driven by yields; what it decides with lies in pure stores. A creation that
+stops half way is taken up where it stopped when its creator asks again; the canister id is stored before anything else
+happens after the creation. Each flow returns its result and an error text, one of which is empty.
+"""
+
+from kybra import Async, Principal, Tuple, blob, ic, text
+
+from factory.battery import RESERVE, Battery
+from factory.releases import Entry, ReleaseStore
+from factory.services import CanisterIdRecord, ManagementService
+from factory.zones import CREATED, INSTALLED, Zone, ZoneIndex
+
+CREATION_CYCLES = 1_500_000_000_000
+# The platform's chunk store holds 100 chunks of 1 MiB; those of former releases are cleared before it is full.
+STORED_CHUNKS = 100
+
+Created = Tuple[blob, text]
+
+management = ManagementService(Principal.from_str("aaaaa-aa"))
+
+
+def create_zone(
+    zones: ZoneIndex,
+    releases: ReleaseStore,
+    battery: Battery,
+    creator: bytes,
+    zone_id: str,
+    zone: Zone,
+    call_token: bytes | None,
+) -> Async[Created]:
+    """The principal of the creator's zone canister, made if there is none yet; the arguments have been checked."""
+    known = zones.find(creator, zone_id)
+    if known is not None:
+        difference = known.difference(zone)
+        if difference:
+            return b"", f"zone {zone_id} was created with {difference}: ask with the same arguments"
+        if known.stage == INSTALLED:
+            return known.canister, ""
+        zone = known
+    release = releases.current()
+    if release is None:
+        return b"", "no release of the zone canister is published yet: nothing to install"
+    if known is None:
+        fault = admission_fault(zones)
+        if fault:
+            return b"", fault
+        zone.asked_at = ic.time()
+        fault = yield create_canister(zones, creator, zone_id, zone)
+        if fault:
+            return b"", fault
+    fault = yield install(releases, release, zone, zone_id, call_token)
+    if fault:
+        return b"", f"{fault}; the canister {to_text(zone.canister)} is kept: ask again"
+    zone.stage = INSTALLED
+    zones.store(creator, zone_id, zone)
+    battery.register(zone.canister, ic.time())
+    return zone.canister, ""
+
+
+def admission_fault(zones: ZoneIndex) -> str:
+    """Why no zone can be created now, or ""."""
+    balance = ic.canister_balance128()
+    if balance < CREATION_CYCLES + RESERVE:
+        return (
+            f"the factory holds {balance} cycles: a creation takes {CREATION_CYCLES} "
+            f"and the reserve of {RESERVE} is never touched"
+        )
+    now = ic.time()
+    budget = zones.budget(now)
+    if budget.left(now) == 0:
+        wait = (budget.ends_at - now) // 1_000_000_000
+        return f"the {budget.limit} creations of this day are used up: try again in {wait} seconds"
+    return ""
+
+
+def create_canister(zones: ZoneIndex, creator: bytes, zone_id: str, zone: Zone) -> Async[text]:
+    """Creates the canister and files it at once; returns what went wrong, or ""."""
+    now = ic.time()
+    budget = zones.budget(now)
+    window = budget.take(1)
+    zones.store_budget(budget)
+    answer = yield management.create_canister({"settings": None}).with_cycles128(CREATION_CYCLES)
+    if answer.Err is not None:
+        budget = zones.budget(ic.time())
+        budget.give_back(1, window)
+        zones.store_budget(budget)
+        return f"creating the canister failed: {answer.Err}"
+    zone.canister = answer.Ok["canister_id"].bytes
+    zone.stage = CREATED
+    zones.store(creator, zone_id, zone)
+    return ""
+
+
+def install(
+    releases: ReleaseStore, release: tuple[bytes, Entry], zone: Zone, zone_id: str, call_token: bytes | None
+) -> Async[text]:
+    """Installs a release on the zone's canister from the factory's chunk store; returns what went wrong, or ""."""
+    wasm_hash, entry = release
+    fault = yield fill_chunk_store(releases, wasm_hash, entry)
+    if fault:
+        return fault
+    answer = yield management.install_chunked_code(
+        {
+            "mode": {"install": None},
+            "target_canister": to_principal(zone.canister),
+            "store_canister": ic.id(),
+            "chunk_hashes_list": [{"hash": digest} for digest in entry.chunk_hashes],
+            "wasm_module_hash": wasm_hash,
+            "arg": install_argument(zone, zone_id, call_token),
+        }
+    )
+    return "" if answer.Err is None else f"installing the code failed: {answer.Err}"
+
+
+def fill_chunk_store(releases: ReleaseStore, wasm_hash: bytes, entry: Entry) -> Async[text]:
+    """Uploads the chunks of a release that the platform's chunk store lacks; returns what went wrong, or ""."""
+    this: CanisterIdRecord = {"canister_id": ic.id()}
+    answer = yield management.stored_chunks(this)
+    if answer.Err is not None:
+        return f"reading the chunk store failed: {answer.Err}"
+    stored = {chunk["hash"] for chunk in answer.Ok}
+    missing = [index for index, digest in enumerate(entry.chunk_hashes) if digest not in stored]
+    if len(stored) + len(missing) > STORED_CHUNKS:
+        answer = yield management.clear_chunk_store(this)
+        if answer.Err is not None:
+            return f"clearing the chunk store failed: {answer.Err}"
+        missing = list(range(entry.chunks))
+    for index in missing:
+        answer = yield management.upload_chunk({"canister_id": ic.id(), "chunk": releases.chunk(wasm_hash, index)})
+        if answer.Err is not None:
+            return f"filling the chunk store failed: {answer.Err}"
+    return ""
+
+
+def install_argument(zone: Zone, zone_id: str, call_token: bytes | None) -> bytes:
+    """The zone's init record in Candid. Its texts hold no quote and no backslash: `zone_args` saw to that."""
+    token = "null"
+    if call_token is not None:
+        token = 'opt blob "' + "".join(f"\\{byte:02x}" for byte in call_token) + '"'
+    return ic.candid_encode(
+        f'(record {{ zone_id = "{zone_id}"; rpc_host = "{zone.rpc_host}"; rpc_path = "{zone.rpc_path}"; '
+        f'cycles_requester_id = principal "{ic.id().to_str()}"; call_token = {token} }})'
+    )
+
+
+def to_principal(raw: bytes) -> Principal:
+    """A principal from its bytes."""
+    return Principal.from_hex(raw.hex())
+
+
+def to_text(raw: bytes) -> str:
+    """A principal's text from its bytes."""
+    return to_principal(raw).to_str()

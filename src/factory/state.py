@@ -1,0 +1,13 @@
+"""The factory's stable maps, all in one place so that their memory ids and sizes can be read at a glance.
+
+Sizes include Candid framing (a blob or text costs up to 11 bytes on top) and are part of the stored format: they
+never change once a release is out. What the keys and values hold is drawn in the module that owns each map.
+"""
+
+from kybra import StableBTreeMap, blob, text
+
+settings_map = StableBTreeMap[text, blob](memory_id=0, max_key_size=48, max_value_size=1024)
+children_map = StableBTreeMap[blob, blob](memory_id=1, max_key_size=48, max_value_size=128)
+zones_map = StableBTreeMap[blob, blob](memory_id=2, max_key_size=96, max_value_size=700)
+releases_map = StableBTreeMap[blob, blob](memory_id=3, max_key_size=48, max_value_size=2048)
+release_pieces_map = StableBTreeMap[blob, blob](memory_id=4, max_key_size=56, max_value_size=65_552)

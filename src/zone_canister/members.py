@@ -1,0 +1,42 @@
+"""The membership cache: which principal has which role in the zone, as the zone's contract said last.
+
+Pure: it works on one map. Not for asking the contract (`oracle`) nor for deciding when to ask (`outcalls`).
+
+    members principal (<= 29 bytes) -> u64 time of the answer (ns) | role, big-endian, 32 bytes
+"""
+
+import hashlib
+import struct
+
+from kybra import StableBTreeMap, blob
+
+ROLE_BYTES = 32
+PUBLIC_KEY_BYTES = 65
+# A secp256k1 public key in DER is this prefix and the uncompressed point (RFC 5480); the principal is derived from it.
+DER_PREFIX = bytes.fromhex("3056301006072a8648ce3d020106052b8104000a034200")
+SELF_AUTHENTICATING = b"\x02"
+ENTRY = struct.Struct("<Q32s")
+
+
+class MemberCache:
+    """Roles by principal. A role of 0 means no member and is not kept."""
+
+    def __init__(self, members: StableBTreeMap[blob, blob]):
+        self._members = members
+
+    def role(self, principal: bytes) -> int:
+        """The role cached for a principal, 0 when there is none."""
+        entry = self._members.get(principal)
+        return 0 if entry is None else int.from_bytes(ENTRY.unpack(entry)[1], "big")
+
+    def store(self, principal: bytes, role: int, now: int) -> None:
+        """Keeps what the contract answered at `now` (ns); 0 removes the principal."""
+        if role:
+            self._members.insert(principal, ENTRY.pack(now, role.to_bytes(ROLE_BYTES, "big")))
+        else:
+            self._members.remove(principal)
+
+
+def principal_of(public_key: bytes) -> bytes:
+    """The self-authenticating principal (29 bytes) of a 65-byte uncompressed secp256k1 public key."""
+    return hashlib.sha224(DER_PREFIX + public_key).digest() + SELF_AUTHENTICATING

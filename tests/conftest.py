@@ -1,0 +1,31 @@
+"""Fixtures for every test: Hypothesis's profile, the network under test, the canisters' Wasm."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+
+# Times on a shared machine are noise: no deadline, and slow generation is no failure.
+hypothesis_settings.register_profile("product", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("product")
+
+LOCALNET = Path(sys.executable).parent / "localnet"
+GENUINE = "POCKET_IC_BIN" in os.environ
+if not GENUINE:
+    os.environ["POCKET_IC_BIN"] = str(LOCALNET)
+
+
+def pytest_report_header() -> str:
+    """Says which network the canister tests run on."""
+    if GENUINE:
+        return f"network: PocketIC server {os.environ['POCKET_IC_BIN']}"
+    return "network: localnet; NOT run against a PocketIC server (name one in POCKET_IC_BIN to do so)"
+
+
+@pytest.fixture(scope="session")
+def genuine_pocket_ic() -> bool:
+    """Whether the network under test is a genuine PocketIC server."""
+    return GENUINE

@@ -1,0 +1,223 @@
+"""The factory's stores on the host: quotas, children, zones, releases, admins."""
+
+import hashlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from factory.admins import Admins
+from factory.battery import AGGREGATE_LIMIT, CHILD_LIMIT, MIN_CYCLES, RESERVE, Battery, Refusal
+from factory.quota import Quota, decode_quota
+from factory.releases import CHUNK_BYTES, MAX_CHUNKS, MAX_KEPT, ReleaseStore
+from factory.zones import INSTALLED, Zone, ZoneIndex, decode_zone
+from tests.support.maps import maps_of
+
+SECOND = 1_000_000_000
+DAY = 86_400 * SECOND
+T = 1_000_000_000_000
+RICH = 1_000 * T
+ZONE_ID = "0x" + "ab" * 20
+
+
+def battery_with(children: int) -> Battery:
+    maps = maps_of("factory")
+    battery = Battery(maps.settings_map, maps.children_map)
+    for number in range(children):
+        battery.register(bytes([number]) * 10, 0)
+    return battery
+
+
+def case(battery: Battery, child: bytes, requested: int, balance: int, now: int) -> str:
+    with pytest.raises(Refusal) as caught:
+        battery.reserve(child, requested, balance, now)
+    return next(iter(caught.value.case))
+
+
+def test_a_grant_follows_the_contracts_rules_in_their_order():
+    battery = battery_with(12)
+    child = bytes(10)
+    assert case(battery, child, MIN_CYCLES - 1, RICH, 0) == "too_few_cycles_requested"
+    assert battery.reserve(child, MIN_CYCLES, RICH, 0).amount == MIN_CYCLES
+    assert battery.reserve(child, 2 * T, RICH, 1).amount == CHILD_LIMIT - MIN_CYCLES
+    assert case(battery, child, T, RICH, 2) == "canister_quota_reached"
+    for number in range(1, 10):
+        assert battery.reserve(bytes([number]) * 10, 2 * T, RICH, 3).amount == CHILD_LIMIT
+    assert case(battery, bytes([10]) * 10, T, RICH, 4) == "aggregate_quota_reached"
+    assert battery.reserve(child, T, RICH, DAY).amount == T
+
+
+def test_the_reserve_is_never_touched():
+    battery = battery_with(1)
+    assert case(battery, bytes(10), T, RESERVE + T - 1, 0) == "insufficient_cycles_available"
+    assert battery.reserve(bytes(10), T, RESERVE + T, 0).amount == T
+
+
+steps = st.lists(
+    st.tuples(st.integers(0, 3), st.integers(0, 2 * T), st.booleans(), st.integers(0, 40_000 * SECOND)), max_size=40
+)
+
+
+@settings(deadline=None)
+@given(steps)
+def test_no_quota_is_exceeded_and_reservations_are_always_released(sequence):
+    battery = battery_with(4)
+    now = 0
+    open_grants = []
+    granted: list[tuple[int, bytes, int]] = []
+    for number, requested, succeeds, pause in sequence:
+        now += pause
+        for grant, ok, at in open_grants:
+            if ok:
+                granted.append((at, grant.child, grant.amount))
+            else:
+                battery.give_back(grant)
+        open_grants = []
+        try:
+            grant = battery.reserve(bytes([number]) * 10, requested, RICH, now)
+        except Refusal:
+            continue
+        assert 0 < grant.amount <= requested
+        open_grants.append((grant, succeeds, now))
+    stored = battery._aggregate()
+    assert 0 <= stored.used <= AGGREGATE_LIMIT
+    in_window = sum(amount for at, _, amount in granted if at >= stored.ends_at - DAY)
+    pending = sum(grant.amount for grant, _, _ in open_grants)
+    assert stored.used == (in_window + pending if stored.ends_at else 0)
+
+
+def test_giving_back_after_the_window_turned_changes_nothing():
+    quota = Quota(100, 10)
+    assert quota.left(0) == 100
+    window = quota.take(60)
+    assert quota.left(10 * SECOND) == 100
+    quota.take(5)
+    quota.give_back(60, window)
+    assert quota.used == 5
+
+
+quotas = st.builds(
+    Quota, st.integers(0, 2**128 - 1), st.integers(0, 2**64 - 1), st.integers(0, 2**128 - 1), st.integers(0, 2**64 - 1)
+)
+
+
+@given(quotas)
+def test_a_quota_survives_being_stored(quota):
+    assert vars(decode_quota(quota.encode())) == vars(quota)
+
+
+@given(
+    st.binary(max_size=29),
+    st.text(alphabet="abc.-:0", min_size=1, max_size=253),
+    st.text(alphabet="/ab", max_size=256),
+    st.none() | st.binary(min_size=32, max_size=32),
+    st.integers(0, 2**64 - 1),
+)
+def test_a_zone_survives_being_stored(canister, host, path, token, asked_at):
+    zone = Zone(host, path, token)
+    zone.canister, zone.asked_at, zone.stage = canister, asked_at, INSTALLED
+    index = ZoneIndex(maps_of("factory").settings_map, maps_of("factory").zones_map)
+    index.store(b"\x07" * 29, ZONE_ID, zone)
+    found = index.find(b"\x07" * 29, ZONE_ID.replace("ab", "AB"))
+    assert found is not None
+    assert vars(found) == vars(zone) == vars(decode_zone(zone.encode()))
+    assert index.find(b"\x08" * 29, ZONE_ID) is None
+
+
+def test_a_different_request_names_the_argument_that_differs():
+    zone = Zone("host", "/", None)
+    assert zone.difference(Zone("host", "/", None)) == ""
+    assert zone.difference(Zone("other", "/", None)) == "rpc_host 'host'"
+    assert zone.difference(Zone("host", "/x", None)) == "rpc_path '/'"
+    assert zone.difference(Zone("host", "/", bytes(32))) == "another call_token"
+
+
+def release_store() -> ReleaseStore:
+    maps = maps_of("factory")
+    return ReleaseStore(maps.settings_map, maps.releases_map, maps.release_pieces_map)
+
+
+def upload(store: ReleaseStore, wasm: bytes, chunk_bytes: int = CHUNK_BYTES, now: int = 1) -> bytes:
+    digest = hashlib.sha256(wasm).digest()
+    for index, start in enumerate(range(0, len(wasm), chunk_bytes)):
+        assert store.add_chunk(digest, index, wasm[start : start + chunk_bytes], now) == ""
+    return digest
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 3 * CHUNK_BYTES), st.integers(100_000, CHUNK_BYTES))
+def test_an_upload_reads_back_chunk_by_chunk(size, chunk_bytes):
+    store = release_store()
+    wasm = bytes(range(251)) * (size // 251) + b"end"
+    digest = upload(store, wasm, chunk_bytes)
+    assert store.publish(digest, 1000, "first", 5) == ""
+    current = store.current()
+    assert current is not None
+    found, entry = current
+    assert (found, entry.bytes, entry.version, entry.notes, entry.published_at) == (digest, len(wasm), 1000, "first", 5)
+    assert b"".join(store.chunk(digest, index) for index in range(entry.chunks)) == wasm
+    hashes = [hashlib.sha256(wasm[at : at + chunk_bytes]).digest() for at in range(0, len(wasm), chunk_bytes)]
+    assert entry.chunk_hashes == hashes
+
+
+def test_an_interrupted_upload_goes_on_where_it_stopped():
+    store = release_store()
+    wasm = b"a" * 100 + b"b" * 100
+    digest = hashlib.sha256(wasm).digest()
+    assert store.add_chunk(digest, 1, b"b" * 100, 1) == "chunk 1 is out of order: the next is 0"
+    assert store.add_chunk(digest, 0, b"a" * 100, 1) == ""
+    assert store.add_chunk(digest, 0, b"a" * 100, 1) == ""
+    assert "is stored with other bytes" in store.add_chunk(digest, 0, b"x", 1)
+    assert store.add_chunk(digest, 1, b"b" * 100, 1) == ""
+    assert store.publish(digest, 1, "", 1) == ""
+    assert "is published and complete" in store.add_chunk(digest, 2, b"c", 1)
+
+
+def test_bytes_with_another_hash_are_not_published_and_are_dropped():
+    store = release_store()
+    digest = hashlib.sha256(b"announced").digest()
+    assert store.add_chunk(digest, 0, b"delivered", 1) == ""
+    assert "upload them again" in store.publish(digest, 1, "", 1)
+    assert store.entry(digest) is None
+    assert store._pieces.len() == 0
+    assert "nothing was uploaded" in store.publish(digest, 1, "", 1)
+
+
+def test_versions_only_grow_and_publishing_again_changes_nothing():
+    store = release_store()
+    first, second = upload(store, b"first"), upload(store, b"second")
+    assert store.publish(first, 7, "", 1) == ""
+    assert store.publish(first, 7, "", 2) == ""
+    assert "above the current release's 7" in store.publish(second, 7, "", 3)
+    assert store.publish(second, 8, "x" * 801, 3).startswith("notes must be at most 800 bytes")
+    assert store.publish(second, 8, "", 3) == ""
+
+
+def test_uploads_are_bounded_and_the_current_release_stays():
+    store = release_store()
+    current = upload(store, b"current", now=0)
+    assert store.publish(current, 1, "", 0) == ""
+    others = [upload(store, bytes([number]), now=number) for number in range(1, MAX_KEPT + 1)]
+    kept = [digest for digest in [current, *others] if store.entry(digest)]
+    assert kept == [current, *others[1:]]
+    assert store._pieces.len() == MAX_KEPT
+    digest = hashlib.sha256(b"long").digest()
+    for index in range(MAX_CHUNKS):
+        assert store.add_chunk(digest, index, b"x", 9) == ""
+    assert store.add_chunk(digest, MAX_CHUNKS, b"x", 9) == "a release has at most 32 chunks"
+
+
+@pytest.mark.parametrize("size", [0, CHUNK_BYTES + 1])
+def test_a_chunk_of_another_size_is_refused(size):
+    assert f"got {size}" in release_store().add_chunk(bytes(32), 0, bytes(size), 1)
+
+
+def test_nobody_is_admin_before_the_controllers_are_known():
+    admins = Admins(maps_of("factory").settings_map)
+    assert "call refresh_controllers once" in admins.refusal(b"a")
+    admins.store([b"a", b"\x01" * 29], 5)
+    assert admins.all() == [b"a", b"\x01" * 29]
+    assert admins.refusal(b"a") == ""
+    assert admins.refusal(b"b") == "Unauthorized access. Caller is not an admin."
+    assert admins.wait(5 + SECOND) == 59
+    assert admins.wait(5 + 60 * SECOND) == 0
