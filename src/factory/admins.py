@@ -42,13 +42,10 @@ class Admins:
             return "The factory does not know its controllers yet: call refresh_controllers once"
         return "" if caller in controllers else "Unauthorized access. Caller is not an admin."
 
-    def wait(self, now: int) -> int:
-        """Seconds until the controllers may be read again, 0 for now."""
+    def due(self, now: int) -> bool:
+        """Whether the controllers may be read again, at `now` (ns)."""
         stored = self._settings.get(CONTROLLERS_KEY)
-        if stored is None:
-            return 0
-        left = READ_AT.unpack_from(stored)[0] + REFRESH_INTERVAL - now
-        return max(0, -(-left // SECOND))
+        return stored is None or now - READ_AT.unpack_from(stored)[0] >= REFRESH_INTERVAL
 
     def store(self, controllers: list[bytes], now: int) -> None:
         """Keeps the controllers read at `now` (ns)."""

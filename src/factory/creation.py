@@ -9,7 +9,7 @@ from kybra import Async, Principal, Tuple, blob, ic, text
 
 from factory.battery import RESERVE, Battery
 from factory.releases import Entry, ReleaseStore
-from factory.services import CanisterIdRecord, ManagementService
+from factory.services import CanisterIdRecord, management
 from factory.zones import CREATED, INSTALLED, Zone, ZoneIndex
 
 CREATION_CYCLES = 1_500_000_000_000
@@ -17,8 +17,6 @@ CREATION_CYCLES = 1_500_000_000_000
 STORED_CHUNKS = 100
 
 Created = Tuple[blob, text]
-
-management = ManagementService(Principal.from_str("aaaaa-aa"))
 
 
 def create_zone(

@@ -44,6 +44,9 @@ from factory.candid_types import (
 )
 from factory.creation import Created
 from factory.releases import ReleaseStore
+
+# Kybra looks Service classes up in the entry module.
+from factory.services import ManagementService, management  # noqa: F401
 from factory.zones import INSTALLED, MAX_DAILY_LIMIT, Zone, ZoneIndex, zone_key
 
 VERSION = 1000
@@ -163,7 +166,7 @@ def cycles_manager_transferCycles(cycles_requested: nat) -> Async[TransferCycles
         return {"err": refusal.case}
     key = b"deposit" + child.bytes + ic.time().to_bytes(8, "big")
     open_calls.start(key, ic.time())
-    deposit = creation.management.deposit_cycles({"canister_id": child}).with_cycles128(grant.amount)
+    deposit = management.deposit_cycles({"canister_id": child}).with_cycles128(grant.amount)
     answer = yield deposit
     open_calls.finish(key)
     if answer.Err is not None:
@@ -186,12 +189,11 @@ def get_cycles_manager_children_count() -> nat:
 
 @update(guard=refuse_anonymous)
 def refresh_controllers() -> Async[Manual[Vec[Principal]]]:
-    """Reads the factory's controllers, who are its admins, from its own status; at most once a minute."""
-    wait = admins.wait(ic.time())
-    if wait:
-        ic.reject(f"the controllers were read less than a minute ago: try again in {wait} seconds")
+    """The factory's controllers, who are its admins, from its own status; read again at most once a minute."""
+    if not admins.due(ic.time()):
+        ic.reply([creation.to_principal(controller) for controller in admins.all()])
         return
-    answer = yield creation.management.canister_status({"canister_id": ic.id()})
+    answer = yield management.canister_status({"canister_id": ic.id()})
     if answer.Err is not None:
         ic.reject(f"reading the controllers failed: {answer.Err}")
         return

@@ -69,3 +69,6 @@ class ManagementService(Service):
 
     @service_update
     def canister_status(self, args: CanisterIdRecord) -> StatusReply: ...
+
+
+management = ManagementService(Principal.from_str("aaaaa-aa"))

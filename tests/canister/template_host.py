@@ -13,6 +13,8 @@ from typing import Any
 
 import wasmtime
 
+from localnet.wasm import TABLE_EXPORT, decompress, prepare
+
 PAGE = 65_536
 SELF = bytes.fromhex("00000000000000070101")
 CALLER = bytes.fromhex("0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c02")
@@ -59,7 +61,10 @@ class Message:
 
 
 class Host:
-    """A canister instance. `stable` is its stable memory, `debug` what it printed, `fuel` what the last message cost."""
+    """A canister instance.
+
+    `stable` is its stable memory, `debug` what it printed, `fuel` what the last message cost.
+    """
 
     def __init__(self, module: wasmtime.Module, engine: wasmtime.Engine, stable: bytes = b"") -> None:
         self.stable = bytearray(stable)
@@ -118,7 +123,7 @@ class Host:
 
     def _callback(self, target: tuple[int, int], message: Message, data: bytes) -> Answer:
         message.argument = data
-        table: Any = self._exports["__indirect_function_table"]
+        table: Any = self._exports[TABLE_EXPORT]
         function: Any = table.get(self._store, target[0])
         return self._run(lambda: function(self._store, target[1]), message)
 
@@ -256,7 +261,15 @@ class Host:
         self.stable[offset : offset + size] = self._read(source & _MASK32, size)
 
     def _ic_call_new(
-        self, callee: int, callee_size: int, name: int, name_size: int, reply: int, reply_env: int, reject: int, env: int
+        self,
+        callee: int,
+        callee_size: int,
+        name: int,
+        name_size: int,
+        reply: int,
+        reply_env: int,
+        reject: int,
+        env: int,
     ) -> None:
         method = self._read(name, name_size).decode()
         self._new_call = Call(self._read(callee, callee_size), method, (reply, reply_env), (reject, env))
@@ -288,5 +301,5 @@ def engine() -> wasmtime.Engine:
 
 
 def load(engine_: wasmtime.Engine, wasm: Path) -> wasmtime.Module:
-    """Compiles a Wasm file."""
-    return wasmtime.Module.from_file(engine_, str(wasm))
+    """Compiles a Wasm file, gzipped or not, with its function table exported: callbacks are indices into it."""
+    return wasmtime.Module(engine_, prepare(decompress(wasm.read_bytes())).wasm)

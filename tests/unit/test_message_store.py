@@ -7,23 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.maps import maps_of
-from zone_canister.messages import MAX_BATCH, REPLY_BYTES, MessageStore
+from tests.support.stores import message_store
+from zone_canister.messages import MAX_BATCH, REPLY_BYTES
 
 KEYS = [bytes([20]) + bytes([number]) * 20 + bytes(20) for number in range(4)]
 SENDER = b"\x01" * 29
 pairs = st.tuples(st.sampled_from(KEYS), st.binary(max_size=12) | st.integers(0, 9_000).map(lambda n: b"\x07" * n))
 batches = st.lists(st.lists(pairs, max_size=8), max_size=12)
-
-
-def empty_store() -> MessageStore:
-    maps = maps_of("zone_canister")
-    return MessageStore(
-        maps.settings_map,
-        maps.message_index_map,
-        maps.message_pages_map,
-        maps.message_lookup_map,
-        maps.message_postings_map,
-    )
 
 
 class Model:
@@ -60,7 +50,7 @@ class Model:
 @settings(max_examples=150, deadline=None)
 @given(batches, st.integers(0, 60), st.integers(0, 60))
 def test_every_read_agrees_with_the_model(sequence, low, high):
-    store, model = empty_store(), Model()
+    store, model = message_store(), Model()
     for now, batch in enumerate(sequence):
         assert store.fault(batch, single=False) == ""
         assert store.add(batch, SENDER, now) == [model.add(key, text, now) for key, text in batch]
@@ -80,7 +70,7 @@ def test_every_read_agrees_with_the_model(sequence, low, high):
 
 
 def test_an_empty_store_answers_every_read_with_nothing():
-    store = empty_store()
+    store = message_store()
     assert store.by_range(0, 0) == []
     assert store.by_range(0, 2**32 - 1) == []
     assert store.by_range_for_key(KEYS[0], 5, 1) == []
@@ -92,7 +82,7 @@ def test_an_empty_store_answers_every_read_with_nothing():
 
 
 def test_the_same_ciphertext_under_another_key_is_another_message():
-    store = empty_store()
+    store = message_store()
     assert store.add([(key, b"same") for key in KEYS], SENDER, 1) == [1, 2, 3, 4]
     assert store.add([(key, b"same") for key in KEYS], SENDER, 2) == [1, 2, 3, 4]
     newest = store.by_hash(hashlib.sha256(b"same").digest())
@@ -101,7 +91,7 @@ def test_the_same_ciphertext_under_another_key_is_another_message():
 
 
 def test_a_range_stops_at_a_full_reply_and_goes_on_after_its_last_id():
-    store = empty_store()
+    store = message_store()
     big = REPLY_BYTES // 3
     store.add([(KEYS[0], bytes([number]) * big) for number in range(7)], SENDER, 1)
     found = []
@@ -115,13 +105,13 @@ def test_a_range_stops_at_a_full_reply_and_goes_on_after_its_last_id():
 
 
 def test_a_message_larger_than_a_reply_still_leaves_in_one_of_its_own():
-    store = empty_store()
+    store = message_store()
     store.add([(KEYS[0], bytes(REPLY_BYTES + 1)), (KEYS[0], b"small")], SENDER, 1)
     assert [message["id"] for message in store.by_range(1, 2)] == [1]
 
 
 def test_long_key_chains_cross_posting_chunks_in_both_directions():
-    store = empty_store()
+    store = message_store()
     for start in range(0, 400, 50):
         store.add([(KEYS[number % 2], number.to_bytes(2, "big")) for number in range(start, start + 50)], SENDER, 1)
     newest_first = [message["id"] for message in store.by_range_for_key(KEYS[1], 0, 2**32 - 1)]
@@ -137,27 +127,21 @@ def test_long_key_chains_cross_posting_chunks_in_both_directions():
 
 @pytest.mark.parametrize("size", [0, 20, 40, 42])
 def test_a_key_of_another_size_is_refused_with_the_contracts_text(size):
-    store = empty_store()
+    store = message_store()
     assert store.fault([(bytes(size), b"x")], single=True) == "key_id must be 41 bytes"
     items = [(KEYS[0], b"x"), (bytes(size), b"x")]
     assert store.fault(items, single=False) == f"item 1: key_id must be 41 bytes, got {size}"
 
 
 def test_a_batch_has_a_largest_size():
-    store = empty_store()
+    store = message_store()
     fault = store.fault([(KEYS[0], b"")] * (MAX_BATCH + 1), single=False)
     assert fault == "too many messages: 10001, at most 10000 in one call"
 
 
 def test_a_batch_writes_each_page_once():
     maps = maps_of("zone_canister")
-    store = MessageStore(
-        maps.settings_map,
-        maps.message_index_map,
-        maps.message_pages_map,
-        maps.message_lookup_map,
-        maps.message_postings_map,
-    )
+    store = message_store(maps)
     store.add([(KEYS[0], number.to_bytes(200, "big")) for number in range(100)], SENDER, 1)
     assert maps.message_pages_map.writes == 5
     assert maps.message_postings_map.writes == 2

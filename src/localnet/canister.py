@@ -1,0 +1,200 @@
+"""The state of one canister: settings, code, cycles, queue, call contexts, history, logs.
+
+Data only: messages are executed by `scheduler`, settings changed by `management`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from localnet.message import OutgoingCall, Response
+from localnet.modules import CompiledModule
+from localnet.prices import DEFAULT_FREEZING_THRESHOLD, DEFAULT_RESERVED_CYCLES_LIMIT, DEFAULT_WASM_MEMORY_LIMIT
+from localnet.runtime import Runtime
+
+MAX_LOG_TOTAL_BYTES = 4 * 1024
+LOG_RECORD_OVERHEAD = 16
+MAX_HISTORY = 20
+HISTORY_ENTRY_BYTES = 100
+
+
+class Status(IntEnum):
+    """Running state, numbered as ``ic0.canister_status`` reports it."""
+
+    RUNNING = 1
+    STOPPING = 2
+    STOPPED = 3
+
+
+@dataclass
+class Settings:
+    """A canister's settings, in the units of the management canister."""
+
+    controllers: list[bytes] = field(default_factory=list)
+    compute_allocation: int = 0
+    memory_allocation: int = 0
+    freezing_threshold: int = DEFAULT_FREEZING_THRESHOLD
+    reserved_cycles_limit: int = DEFAULT_RESERVED_CYCLES_LIMIT
+    wasm_memory_limit: int = DEFAULT_WASM_MEMORY_LIMIT
+    wasm_memory_threshold: int = 0
+    log_visibility: tuple[str, list[bytes] | None] = ("controllers", None)
+
+
+@dataclass(frozen=True)
+class IngressOrigin:
+    """A call that came from a user; the answer goes to the ingress history."""
+
+    request_id: bytes
+    caller: bytes
+
+
+@dataclass(frozen=True)
+class CallOrigin:
+    """A call another canister made; the answer goes to its callback."""
+
+    caller: bytes
+    callback: int
+
+
+@dataclass(frozen=True)
+class TaskOrigin:
+    """A heartbeat or timer; nobody waits for an answer."""
+
+    caller: bytes = b""
+
+
+Origin = IngressOrigin | CallOrigin | TaskOrigin
+
+
+@dataclass
+class CallMessage:
+    """A call waiting to be executed."""
+
+    origin: Origin
+    method: str
+    arg: bytes
+    cycles: int = 0
+
+
+@dataclass
+class ResponseMessage:
+    """A response waiting for its callback to be executed."""
+
+    callback: int
+    response: Response
+    refund: int
+
+
+@dataclass
+class CallContext:
+    """A call being answered: it lives until it responded and every call made for it came back."""
+
+    origin: Origin
+    cycles: int
+    responded: bool = False
+    outstanding: int = 0
+    instructions: int = 0
+
+
+@dataclass
+class Callback:
+    """What to do when the response to a call arrives."""
+
+    context: int
+    call: OutgoingCall
+
+
+@dataclass(frozen=True)
+class Change:
+    """An entry of the canister's history."""
+
+    time: int
+    version: int
+    origin: Origin
+    origin_version: int | None
+    details: tuple[str, object]
+
+
+@dataclass
+class LogRecord:
+    """A line of the canister's log."""
+
+    index: int
+    time: int
+    content: bytes
+
+
+@dataclass
+class Canister:
+    """Everything the network knows about one canister."""
+
+    id: bytes
+    subnet: bytes
+    cycles: int
+    settings: Settings
+    created_at: int
+    status: Status = Status.RUNNING
+    module: CompiledModule | None = None
+    runtime: Runtime | None = None
+    version: int = 0
+    certified_data: bytes = b""
+    global_timer: int = 0
+    charged_until: int = 0
+    queue: deque[CallMessage | ResponseMessage] = field(default_factory=deque)
+    contexts: dict[int, CallContext] = field(default_factory=dict)
+    callbacks: dict[int, Callback] = field(default_factory=dict)
+    next_context: int = 0
+    next_callback: int = 0
+    outstanding: dict[bytes, int] = field(default_factory=dict)
+    """Calls to each callee that haven't come back."""
+    stop_waiters: list[tuple[Origin, int, int]] = field(default_factory=list)
+    """Who waits for the canister to stop: origin, cycles to give back, time of the request."""
+    chunks: dict[bytes, bytes] = field(default_factory=dict)
+    history: list[Change] = field(default_factory=list)
+    total_changes: int = 0
+    logs: list[LogRecord] = field(default_factory=list)
+    next_log: int = 0
+    query_calls: int = 0
+    query_instructions: int = 0
+    query_request_bytes: int = 0
+    query_response_bytes: int = 0
+
+    @property
+    def heap_bytes(self) -> int:
+        """Bytes of Wasm memory."""
+        return self.runtime.heap_bytes if self.runtime is not None else 0
+
+    @property
+    def stable_bytes(self) -> int:
+        """Bytes of stable memory."""
+        return self.runtime.stable.pages * 65536 if self.runtime is not None else 0
+
+    @property
+    def chunk_bytes(self) -> int:
+        """Bytes of the chunk store; a chunk takes a MiB, whatever its length."""
+        return len(self.chunks) * 1024 * 1024
+
+    @property
+    def memory_usage(self) -> int:
+        """Bytes the canister pays storage for (without its allocation)."""
+        module = self.module
+        code = module.size + module.metadata_size + 8 * len(module.globals) if module is not None else 0
+        history = HISTORY_ENTRY_BYTES * len(self.history)
+        return self.heap_bytes + self.stable_bytes + self.chunk_bytes + code + history
+
+    def add_change(self, change: Change) -> None:
+        """Append to the history, which keeps the newest entries."""
+        self.total_changes += 1
+        self.history.append(change)
+        del self.history[:-MAX_HISTORY]
+
+    def add_logs(self, lines: list[bytes], time: int) -> None:
+        """Append to the log, which keeps the newest 4 KiB."""
+        for line in lines:
+            self.logs.append(LogRecord(self.next_log, time, line))
+            self.next_log += 1
+        size = sum(len(record.content) + LOG_RECORD_OVERHEAD for record in self.logs)
+        while size > MAX_LOG_TOTAL_BYTES and len(self.logs) > 1:
+            size -= len(self.logs.pop(0).content) + LOG_RECORD_OVERHEAD

@@ -1,0 +1,168 @@
+"""Installs, reinstalls and upgrades code: all of it or nothing.
+
+The new code runs in an instance of its own; the old one is dropped only when every step went well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from localnet import accounts
+from localnet.canister import Canister
+from localnet.errors import ErrorCode, Reject
+from localnet.message import Context, Mode
+from localnet.modules import CompiledModule
+from localnet.principal import to_text
+from localnet.runtime import Runtime
+from localnet.wasm import InvalidWasm
+
+if TYPE_CHECKING:
+    from localnet.network import Network
+
+ORTHOGONAL_PERSISTENCE = "enhanced-orthogonal-persistence"
+
+
+@dataclass(frozen=True)
+class InstallRequest:
+    """What to install and how: mode ``install``, ``reinstall`` or ``upgrade``, and the upgrade options."""
+
+    mode: str
+    options: dict[str, Any]
+    module: bytes
+    arg: bytes
+    caller: bytes
+
+
+class Installer:
+    """Puts code into canisters."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+
+    def install(self, canister: Canister, request: InstallRequest) -> None:
+        """Install as requested. Raises `Reject`, and then the canister is as before, less the cycles used."""
+        network = self._network
+        name = to_text(canister.id)
+        if request.mode == "install" and canister.module is not None:
+            raise Reject(
+                ErrorCode.CANISTER_NON_EMPTY,
+                f"Canister {name} cannot be installed because the canister is not empty. Try installing with "
+                "mode='reinstall' instead.",
+            )
+        if request.mode == "upgrade":
+            network.scheduler.module_of(canister)
+        try:
+            compiled = network.modules.get(request.module)
+        except InvalidWasm as error:
+            raise Reject(
+                ErrorCode.CANISTER_INVALID_WASM,
+                f"Error from Canister {name}: Canister's Wasm module is not valid: {error}",
+            ) from error
+        prices = network.prices_of(canister)
+        prepaid = prices.execution(network.limits.install)
+        accounts.withdraw(canister, prepaid, prices)
+        steps = _Steps(network, canister, request, compiled)
+        try:
+            if request.mode == "upgrade":
+                steps.upgrade()
+            else:
+                steps.install()
+        finally:
+            canister.cycles += prepaid - prices.execution(steps.used)
+            network.scheduler.instructions += steps.used
+
+
+class _Steps:
+    """One installation: counts the instructions of its executions together."""
+
+    def __init__(self, network: Network, canister: Canister, request: InstallRequest, compiled: CompiledModule) -> None:
+        self._network = network
+        self._canister = canister
+        self._request = request
+        self._compiled = compiled
+        self.used = 0
+
+    def _context(self, mode: Mode) -> Context:
+        limit = max(0, self._network.limits.install - self.used)
+        context = self._network.scheduler.context(self._canister, mode, limit)
+        context.caller = self._request.caller
+        context.arg = self._request.arg
+        return context
+
+    def _start(self, stable_content: bytes) -> Runtime:
+        """Instantiate the new code, which runs its start function."""
+        network = self._network
+        services = network.services(network.prices_of(self._canister))
+        context = self._context(Mode.START)
+        runtime = Runtime(self._compiled, services, network.shims, network.pool, context, stable_content)
+        self.used += runtime.start_instructions
+        return runtime
+
+    def _run(self, runtime: Runtime, export: str, mode: Mode) -> Context:
+        """Run a system method if the code has it; raises `Reject` when it fails (nothing is undone yet)."""
+        context = self._context(mode)
+        runtime.begin(context, counts=True)
+        if export in runtime.compiled.exports:
+            outcome = runtime.run_export(export)
+            self.used += outcome.instructions
+            self._canister.add_logs(context.logs, self._network.clock.now)
+            self._network.log(self._canister, context.logs)
+            if outcome.error is not None:
+                runtime.undo()
+                raise outcome.error
+        return context
+
+    def install(self) -> None:
+        """Fresh state: heap and stable memory are empty."""
+        runtime = self._start(b"")
+        timer = self._canister.global_timer
+        self._canister.global_timer = 0
+        try:
+            context = self._run(runtime, "canister_init", Mode.INIT)
+        except Reject:
+            self._canister.global_timer = timer
+            raise
+        self._canister.certified_data = b""
+        self._commit(runtime, context)
+
+    def upgrade(self) -> None:
+        """Stable memory stays; the old code may save to it first, the new code may read it back."""
+        old = self._canister.runtime
+        assert old is not None
+        options = self._request.options
+        persistence = options.get("wasm_memory_persistence")
+        keep_heap = persistence is not None and persistence[0] == "keep"
+        if ORTHOGONAL_PERSISTENCE in old.compiled.metadata and persistence is None:
+            raise Reject(
+                ErrorCode.CANISTER_CONTRACT_VIOLATION,
+                "Missing upgrade option: Enhanced orthogonal persistence requires the `wasm_memory_persistence` "
+                "upgrade option.",
+            )
+        timer, certified, cycles = self._canister.global_timer, self._canister.certified_data, self._canister.cycles
+        old_open = False
+        try:
+            if not options.get("skip_pre_upgrade"):
+                before = self._run(old, "canister_pre_upgrade", Mode.PRE_UPGRADE)
+                old_open = True
+                self._network.scheduler.apply(self._canister, before)
+            self._canister.global_timer = 0
+            runtime = self._start(old.stable.read())
+            if keep_heap:
+                runtime.adopt_heap(old)
+            context = self._run(runtime, "canister_post_upgrade", Mode.INIT)
+        except Reject:
+            canister = self._canister
+            canister.global_timer, canister.certified_data, canister.cycles = timer, certified, cycles
+            if old_open:
+                old.undo()
+            raise
+        if old_open:
+            old.keep()
+        self._commit(runtime, context)
+
+    def _commit(self, runtime: Runtime, context: Context) -> None:
+        runtime.keep()
+        self._network.scheduler.apply(self._canister, context)
+        self._canister.runtime = runtime
+        self._canister.module = self._compiled

@@ -1,0 +1,315 @@
+"""One network: its subnets, canisters, clock and ingress history, and the calls the front ends make into it.
+
+Everything here runs under `Network.lock`; the front ends take it in worker threads. It executes nothing
+itself: messages are `scheduler`'s, queries are `queries`', management methods are `management`'s.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from localnet import accounts, principal, state_tree
+from localnet.canister import CallMessage, Canister, IngressOrigin
+from localnet.certificates import Certifier
+from localnet.clock import GENESIS, Clock
+from localnet.envelope import request_id
+from localnet.errors import BadRequest, ErrorCode, Reject
+from localnet.management import Management
+from localnet.message import Mode, Reply, Response
+from localnet.modules import ModuleCache
+from localnet.outcalls import Outcalls
+from localnet.prices import FREE, MAX_INGRESS_BYTES, MAX_REPLY_BYTES, Limits, Prices
+from localnet.principal import MANAGEMENT, to_text
+from localnet.queries import Queries
+from localnet.runtime import Services, Shims, SnapshotPool
+from localnet.scheduler import Scheduler
+
+logger = logging.getLogger("localnet")
+
+RANGE_SIZE = 1 << 20
+"""Canister ids per subnet."""
+INGRESS_KEPT = 10 * 60 * 1_000_000_000
+"""Nanoseconds an answered call stays in the ingress history."""
+INGRESS_OVERHEAD_BYTES = 100
+
+NAMED_KINDS = {"nns": "NNS", "sns": "SNS", "ii": "II", "fiduciary": "Fiduciary", "bitcoin": "Bitcoin"}
+LISTED_KINDS = {
+    "system": "System",
+    "application": "Application",
+    "verified_application": "VerifiedApplication",
+}
+FREE_KINDS = {"NNS", "SNS", "II", "Bitcoin", "System"}
+SPECIFIED_ID_KINDS = {"NNS", "SNS", "II", "Fiduciary", "Bitcoin"}
+_FIRST_IDS = {"NNS": 0, "Bitcoin": 0x1A00000, "SNS": 0x2000000, "II": 0x700000, "Fiduciary": 0x2300000}
+_LAST_RANGE = 0xFFFFFFFFFFE00000
+
+
+@dataclass
+class Subnet:
+    """A subnet: its kind, key, and range of canister ids."""
+
+    id: bytes
+    kind: str
+    seed: bytes
+    first: int
+    certifier: Certifier
+    next_index: int = 0
+
+    @property
+    def last(self) -> int:
+        """Number of the last canister id of the range."""
+        return self.first + RANGE_SIZE - 1
+
+
+@dataclass
+class Ingress:
+    """The ingress history's entry for one call."""
+
+    request_id: bytes
+    sender: bytes
+    effective: bytes
+    subnet: bytes
+    received: int
+    response: Response | None = None
+    answered: int = 0
+    done: threading.Event = field(default_factory=threading.Event)
+
+
+class Network:
+    """An Internet Computer of a few subnets.
+
+    ``kinds`` are the kinds of its subnets (see `LISTED_KINDS`, `NAMED_KINDS`); ``seed`` fixes keys, ids and
+    randomness: the same seed and the same calls give the same network.
+    """
+
+    def __init__(
+        self,
+        kinds: Iterable[str],
+        modules: ModuleCache,
+        *,
+        seed: int = 0,
+        limits: Limits | None = None,
+        shims: Shims | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.lock = threading.RLock()
+        self.work = threading.Event()
+        """Set when something arrived that the next round would act on."""
+        self.clock = Clock(GENESIS)
+        self.limits = limits or Limits()
+        self.modules = modules
+        self.shims = shims or Shims(modules.engine)
+        self.pool = SnapshotPool()
+        self.prices = Prices()
+        self.seed = seed
+        self.verbose = verbose
+        self.round_number = 0
+        self.burned = 0
+        self.canisters: dict[bytes, Canister] = {}
+        self.ingress: dict[bytes, Ingress] = {}
+        self.subnets: dict[bytes, Subnet] = {}
+        self.certified: dict[bytes, state_tree.CertifiedState] = {}
+        self._nonce = 0
+        self._random_count = 0
+        self._add_subnets(list(kinds))
+        self.scheduler = Scheduler(self)
+        self.management = Management(self)
+        self.outcalls = Outcalls(self)
+        self.queries = Queries(self)
+
+    def _add_subnets(self, kinds: list[str]) -> None:
+        unnamed = 0
+        for position, kind in enumerate(kinds):
+            seed = hashlib.sha256(b"subnet %d %d %s" % (self.seed, position, kind.encode())).digest()
+            certifier = Certifier(seed)
+            first = _FIRST_IDS.get(kind, _LAST_RANGE - unnamed * RANGE_SIZE)
+            unnamed += kind not in _FIRST_IDS
+            subnet = Subnet(certifier.subnet_id, kind, seed, first, certifier)
+            self.subnets[subnet.id] = subnet
+        root = next((s for s in self.subnets.values() if s.kind == "NNS"), next(iter(self.subnets.values())))
+        self.root = root
+
+    # Facts -------------------------------------------------------------------------------------------
+
+    def prices_of(self, canister: Canister) -> Prices:
+        """The price table of a canister's subnet."""
+        return FREE if self.subnets[canister.subnet].kind in FREE_KINDS else self.prices
+
+    def services(self, canister_prices: Prices) -> Services:
+        """What a runtime needs from this network."""
+        return Services(
+            modules=self.modules,
+            prices=canister_prices,
+            data_certificate=self._data_certificate,
+            root_key=lambda: self.root.certifier.der_public_key,
+            call_cost=lambda call: accounts.call_cost(call, canister_prices, self.limits),
+        )
+
+    def _data_certificate(self, canister_id: bytes) -> bytes:
+        return state_tree.data_certificate(self, canister_id)
+
+    def subnet_of(self, canister_id: bytes) -> Subnet | None:
+        """The subnet whose range holds the canister id, whether or not the canister exists."""
+        index = principal.canister_index(canister_id)
+        if index is None:
+            return None
+        return next((s for s in self.subnets.values() if s.first <= index <= s.last), None)
+
+    def allocate_id(self, subnet: Subnet, specified: bytes | None) -> tuple[bytes, Subnet]:
+        """A free canister id on a subnet, or the specified one where its subnet allows that. Raises `Reject`."""
+        if specified is not None:
+            home = self.subnet_of(specified)
+            if home is None or home.kind not in SPECIFIED_ID_KINDS:
+                raise Reject(
+                    ErrorCode.CANISTER_NOT_HOSTED_BY_SUBNET,
+                    f"The `specified_id` {to_text(specified)} is invalid: only subnets of the kinds "
+                    f"{', '.join(sorted(SPECIFIED_ID_KINDS))} create canisters with an id in their range",
+                )
+            if specified in self.canisters:
+                raise Reject(
+                    ErrorCode.CANISTER_ID_ALREADY_EXISTS, f"Canister {to_text(specified)} is already installed."
+                )
+            return specified, home
+        while subnet.next_index < RANGE_SIZE:
+            canister_id = principal.canister_id(subnet.first + subnet.next_index)
+            subnet.next_index += 1
+            if canister_id not in self.canisters:
+                return canister_id, subnet
+        raise Reject(ErrorCode.SUBNET_NOT_FOUND, f"subnet {to_text(subnet.id)} has no canister ids left")
+
+    def default_subnet(self) -> Subnet:
+        """Where canisters go when nobody said where: the first application subnet, else the first of all."""
+        subnets = list(self.subnets.values())
+        for kind in ("Application", "VerifiedApplication", "System"):
+            for subnet in subnets:
+                if subnet.kind == kind:
+                    return subnet
+        return subnets[0]
+
+    def canister(self, canister_id: bytes) -> Canister:
+        """The canister with that id. Raises `Reject` (not found)."""
+        canister = self.canisters.get(canister_id)
+        if canister is None:
+            raise Reject(ErrorCode.CANISTER_NOT_FOUND, f"Canister {to_text(canister_id)} not found")
+        return canister
+
+    def random(self, size: int = 32) -> bytes:
+        """The next bytes of the network's deterministic randomness."""
+        self._random_count += 1
+        return hashlib.shake_256(b"random %d %d" % (self.seed, self._random_count)).digest(size)
+
+    def log(self, canister: Canister, lines: list[bytes]) -> None:
+        """Show a canister's log lines to the operator when asked to."""
+        if self.verbose:
+            for line in lines:
+                logger.info("[%s] %s", to_text(canister.id), line.decode(errors="replace"))
+
+    # Rounds ------------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Execute one round."""
+        self.work.clear()
+        self.round_number += 1
+        self.scheduler.round()
+        self._forget_ingress()
+
+    def _forget_ingress(self) -> None:
+        now = self.clock.now
+        while self.ingress:
+            entry = next(iter(self.ingress.values()))
+            if entry.response is None or now - entry.answered < INGRESS_KEPT:
+                return
+            del self.ingress[entry.request_id]
+
+    # Ingress and queries -------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        sender: bytes,
+        callee: bytes,
+        method: str,
+        arg: bytes,
+        effective: bytes | None = None,
+        rid: bytes | None = None,
+    ) -> bytes:
+        """Take a call into the ingress history and its canister's queue. Returns the request id.
+
+        ``effective`` says where a call to the management canister goes (canister or subnet id). Raises
+        `Reject` when the call cannot be accepted, `BadRequest` when it is no possible call at all.
+        """
+        if len(arg) + len(method.encode()) > MAX_INGRESS_BYTES:
+            raise BadRequest(f"request of {len(arg)} bytes is too large, at most {MAX_INGRESS_BYTES} are allowed", 413)
+        if rid is None:
+            self._nonce += 1
+            rid = request_id(
+                {
+                    "request_type": "call",
+                    "canister_id": callee,
+                    "method_name": method,
+                    "arg": arg,
+                    "sender": sender,
+                    "nonce": self._nonce.to_bytes(8, "big"),
+                    "ingress_expiry": self.clock.now,
+                }
+            )
+        if rid in self.ingress:
+            return rid
+        origin = IngressOrigin(rid, sender)
+        message = CallMessage(origin, method, arg)
+        size = len(arg) + len(method.encode()) + INGRESS_OVERHEAD_BYTES
+        if callee == MANAGEMENT or callee in self.subnets:
+            payer, subnet = self.management.admit_ingress(sender, method, arg, effective)
+            queue = self.management.queue
+        else:
+            payer = self.canister(callee)
+            subnet = self.subnets[payer.subnet]
+            self.scheduler.check_running(payer)
+            self._inspect(payer, sender, method, arg)
+            queue = payer.queue
+        if payer is not None:
+            prices = self.prices_of(payer)
+            accounts.withdraw(payer, prices.ingress(size), prices)
+        home = effective if callee == MANAGEMENT and effective else callee
+        self.ingress[rid] = Ingress(rid, sender, home, subnet.id, self.clock.now)
+        queue.append(message)
+        self.work.set()
+        return rid
+
+    def _inspect(self, canister: Canister, sender: bytes, method: str, arg: bytes) -> None:
+        module = self.scheduler.module_of(canister)
+        if "canister_inspect_message" not in module.exports or canister.runtime is None:
+            return
+        context = self.scheduler.context(canister, Mode.INSPECT, self.limits.inspect)
+        context.caller, context.method, context.arg = sender, method, arg
+        canister.runtime.begin(context, counts=False)
+        outcome = canister.runtime.run_export("canister_inspect_message")
+        canister.runtime.undo()
+        self.log(canister, context.logs)
+        if outcome.error is not None:
+            raise outcome.error
+        if not context.message_accepted:
+            raise Reject(
+                ErrorCode.CANISTER_REJECTED_MESSAGE,
+                f"Error from Canister {to_text(canister.id)}: Canister rejected the message",
+            )
+
+    def finish_ingress(self, rid: bytes, response: Response) -> None:
+        """Record the response of a call from outside."""
+        entry = self.ingress.get(rid)
+        if entry is None:
+            return
+        if isinstance(response, Reply) and len(response.data) > MAX_REPLY_BYTES:
+            raise AssertionError("the system API bounds replies")
+        entry.response = response
+        entry.answered = self.clock.now
+        entry.done.set()
+
+    def query(self, sender: bytes, callee: bytes, method: str, arg: bytes) -> bytes:
+        """Evaluate a query and return its reply. Raises `Reject`."""
+        if callee == MANAGEMENT:
+            return self.management.query(sender, method, arg)
+        return self.queries.run(self.canister(callee), sender, method, arg)

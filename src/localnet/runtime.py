@@ -1,0 +1,342 @@
+"""One canister's running Wasm: instance, heap, stable memory, and how a message is run and undone.
+
+`Runtime.run` executes an export or a callback; the caller then keeps the outcome (`keep`) or drops it
+(`undo`), after which heap, globals and stable memory are as before. It knows nothing of calls, cycles or
+other canisters.
+
+Undoing works from a copy of the heap taken before each message, and from the journal of stable memory
+(see `stable`). Where a dropped message had grown the heap, the instance stays larger for queries, which
+are dropped anyway, and is rebuilt at its true size before the next message that counts.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import wasmtime
+
+from localnet import stable
+from localnet.errors import ErrorCode, Reject
+from localnet.message import Context, OutgoingCall
+from localnet.modules import CompiledModule, ModuleCache, expect
+from localnet.prices import MAX_STABLE_PAGES, WASM_PAGE, Prices
+from localnet.principal import to_text
+from localnet.stable import StableMemory
+from localnet.system_api import SystemApi, trap
+from localnet.wasm import HEAP_EXPORT, TABLE_EXPORT
+
+HOUSEKEEPING_FUEL = 1 << 62
+"""Fuel for localnet's own Wasm (undoing, growing): never the canister's bill."""
+MAX_REBUILDS = 100
+"""Rebuilt instances a store may hold before everything moves to a fresh one (a store frees nothing)."""
+_MADV_DONTNEED = 4
+
+_TRAP_TEXTS = {
+    wasmtime.TrapCode.STACK_OVERFLOW: "stack overflow",
+    wasmtime.TrapCode.MEMORY_OUT_OF_BOUNDS: "heap out of bounds",
+    wasmtime.TrapCode.HEAP_MISALIGNED: "heap out of bounds",
+    wasmtime.TrapCode.TABLE_OUT_OF_BOUNDS: "table out of bounds",
+    wasmtime.TrapCode.INDIRECT_CALL_TO_NULL: "table out of bounds",
+    wasmtime.TrapCode.BAD_SIGNATURE: "indirect call to a function of another type",
+    wasmtime.TrapCode.INTEGER_OVERFLOW: "integer overflow",
+    wasmtime.TrapCode.INTEGER_DIVISION_BY_ZERO: "integer division by 0",
+    wasmtime.TrapCode.BAD_CONVERSION_TO_INTEGER: "bad conversion to integer",
+    wasmtime.TrapCode.UNREACHABLE: "unreachable",
+}
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass
+class Services:
+    """What a runtime takes from the network around it."""
+
+    modules: ModuleCache
+    prices: Prices
+    data_certificate: Callable[[bytes], bytes]
+    """The certificate over the certified data of the canister with that id."""
+    root_key: Callable[[], bytes]
+    call_cost: Callable[[OutgoingCall], tuple[int, int]]
+
+
+class Shims:
+    """The compiled stable-memory modules of an engine."""
+
+    def __init__(self, engine: wasmtime.Engine) -> None:
+        self.store = wasmtime.Module(engine, stable.STORE_WAT)
+        self.shim = wasmtime.Module(engine, stable.SHIM_WAT)
+
+
+class SnapshotPool:
+    """Buffers for heap copies, shared by the canisters of a network: one is enough unless queries nest."""
+
+    def __init__(self) -> None:
+        self._free: list[mmap.mmap] = []
+
+    def take(self, size: int) -> mmap.mmap:
+        """A buffer of at least ``size`` bytes."""
+        for index, buffer in enumerate(self._free):
+            if len(buffer) >= size:
+                return self._free.pop(index)
+        if self._free:
+            self._free.pop().close()
+        return mmap.mmap(-1, max(WASM_PAGE, -(-size * 5 // 4 // WASM_PAGE) * WASM_PAGE))
+
+    def give(self, buffer: mmap.mmap) -> None:
+        """Return a buffer."""
+        self._free.append(buffer)
+
+
+@dataclass
+class Outcome:
+    """How an execution ended: instructions used, and why it failed if it did."""
+
+    instructions: int
+    error: Reject | None = None
+
+
+class Runtime:
+    """The instance of a compiled module. Creating it runs its start function and may raise `Reject`."""
+
+    heap: wasmtime.Memory | None
+
+    def __init__(
+        self,
+        compiled: CompiledModule,
+        services: Services,
+        shims: Shims,
+        pool: SnapshotPool,
+        context: Context,
+        stable_content: bytes = b"",
+    ) -> None:
+        self.compiled = compiled
+        self.context = context
+        self.prices = services.prices
+        self._services = services
+        self._shims = shims
+        self._pool = pool
+        self._snapshot: mmap.mmap | None = None
+        self._snapshot_size = 0
+        self._snapshot_globals: list[int | float] = []
+        self._oversized = False
+        self._rebuilds = 0
+        self._limit = context.limit
+        self._new_store(stable_content)
+        self.start_instructions = self._start_instructions
+        """Instructions of the start function."""
+
+    # Host interface of the system API -----------------------------------------------------------------
+
+    def instructions_used(self) -> int:
+        """Instructions of the running execution so far: fuel, without the journal's, plus dirty pages."""
+        pages = self.stable.journaled
+        fuel = self._limit - self.store.get_fuel()
+        return max(0, fuel - pages * (stable.JOURNAL_FUEL - stable.DIRTY_PAGE_INSTRUCTIONS))
+
+    def data_certificate(self) -> bytes:
+        """The certificate over this canister's certified data."""
+        return self._services.data_certificate(self.context.canister.id)
+
+    def root_key(self) -> bytes:
+        """The network's public key."""
+        return self._services.root_key()
+
+    def call_cost(self, call: OutgoingCall) -> tuple[int, int]:
+        """Fee now, and cycles set aside for the response."""
+        return self._services.call_cost(call)
+
+    # Instance -------------------------------------------------------------------------------------
+
+    def _new_store(self, stable_content: bytes) -> None:
+        self.store = wasmtime.Store(self._services.modules.engine)
+        self.store.set_fuel(HOUSEKEEPING_FUEL)
+        self.stable = StableMemory(self.store, self._shims.store)
+        if stable_content:
+            self.stable.write(stable_content)
+        self.api = SystemApi(self)
+        self._functions = self.stable.imports() | self.api.functions(self.compiled.imports)
+        self._rebuilds = 0
+        self._instantiate()
+
+    def _instantiate(self) -> None:
+        imports = [self._functions[name] for name in self.compiled.imports]
+        self.heap = None
+        self.stable.begin()
+        self._limit = self.context.limit
+        self.store.set_fuel(self.context.limit)
+        try:
+            instance = wasmtime.Instance(self.store, self.compiled.module, imports)
+        except BaseException as error:
+            raise self._explain(error) from error
+        self._start_instructions = self.instructions_used()
+        self._exports = instance.exports(self.store)
+        if self.compiled.has_memory:
+            self.heap = expect(self._exports[HEAP_EXPORT], wasmtime.Memory)
+            self.store.set_fuel(HOUSEKEEPING_FUEL)
+            self.stable.attach(self._shims.shim, self.heap)
+        self._globals = [expect(self._exports[name], wasmtime.Global) for name in self.compiled.globals]
+        self._oversized = False
+
+    def _rebuild(self, globals_: list[int | float]) -> None:
+        """Instantiate again at the committed heap size; the heap's content is copied over."""
+        old = self.heap
+        assert old is not None
+        size = self.heap_bytes
+        address = ctypes.addressof(old.data_ptr(self.store).contents)
+        content = ctypes.string_at(address, size)
+        self._rebuilds += 1
+        if self._rebuilds > MAX_REBUILDS:
+            self._new_store(self.stable.read())
+        else:
+            # The store keeps the old instance's address space, but its pages can go back now.
+            _libc.madvise(ctypes.c_void_p(address), ctypes.c_size_t(old.data_len(self.store)), _MADV_DONTNEED)
+            self._instantiate()
+        heap = self.heap
+        assert heap is not None
+        self.store.set_fuel(HOUSEKEEPING_FUEL)
+        missing = (size - heap.data_len(self.store)) // WASM_PAGE
+        if missing > 0:
+            heap.grow(self.store, missing)
+        ctypes.memmove(heap.data_ptr(self.store), content, size)
+        self._restore_globals(globals_)
+
+    def _restore_globals(self, values: list[int | float]) -> None:
+        for item, value in zip(self._globals, values, strict=True):
+            item.set_value(self.store, value)
+
+    def set_stable(self, content: bytes) -> None:
+        """Replace the content of stable memory."""
+        self.store.set_fuel(HOUSEKEEPING_FUEL)
+        self.stable.begin()
+        self.stable.write(content)
+
+    def adopt_heap(self, other: Runtime) -> None:
+        """Take over another instance's heap content (upgrade with ``wasm_memory_persistence = keep``)."""
+        if self.heap is None or other.heap is None:
+            return
+        size = other.heap_bytes
+        missing = -(-(size - self.heap.data_len(self.store)) // WASM_PAGE)
+        if missing > 0:
+            self.heap.grow(self.store, missing)
+        ctypes.memmove(self.heap.data_ptr(self.store), other.heap.data_ptr(other.store), size)
+
+    @property
+    def heap_bytes(self) -> int:
+        """Size of the heap as the canister left it, in bytes."""
+        if self._oversized:
+            return self._snapshot_size
+        return self.heap.data_len(self.store) if self.heap is not None else 0
+
+    # Running a message ------------------------------------------------------------------------------
+
+    def begin(self, context: Context, *, counts: bool, stable_limit: int = MAX_STABLE_PAGES) -> None:
+        """Prepare for a message; ``counts`` is False for one that will be undone in any case."""
+        if self._oversized and counts:
+            self._rebuild(self._snapshot_globals)
+        self.context = context
+        self.api.failure = None
+        self.stable.begin(stable_limit)
+        heap = self.heap
+        self._snapshot_globals = [item.value(self.store) for item in self._globals]
+        if heap is not None:
+            if not self._oversized:
+                self._snapshot_size = heap.data_len(self.store)
+            self._snapshot = self._pool.take(self._snapshot_size)
+            address = ctypes.addressof(ctypes.c_char.from_buffer(self._snapshot))
+            ctypes.memmove(address, heap.data_ptr(self.store), self._snapshot_size)
+
+    def keep(self) -> None:
+        """Keep what the message did."""
+        self._release()
+
+    def undo(self) -> None:
+        """Undo everything the message did to heap, globals and stable memory."""
+        self.store.set_fuel(HOUSEKEEPING_FUEL)
+        self.stable.undo()
+        heap = self.heap
+        if heap is not None and self._snapshot is not None:
+            address = ctypes.addressof(ctypes.c_char.from_buffer(self._snapshot))
+            ctypes.memmove(heap.data_ptr(self.store), address, self._snapshot_size)
+            extra = heap.data_len(self.store) - self._snapshot_size
+            if extra:
+                base = ctypes.addressof(heap.data_ptr(self.store).contents)
+                ctypes.memset(base + self._snapshot_size, 0, extra)
+                self._oversized = True
+        self._restore_globals(self._snapshot_globals)
+        self._release()
+
+    def _release(self) -> None:
+        if self._snapshot is not None:
+            self._pool.give(self._snapshot)
+            self._snapshot = None
+
+    def run_export(self, name: str) -> Outcome:
+        """Call an exported function without parameters."""
+        return self._run(expect(self._exports[name], wasmtime.Func))
+
+    def run_callback(self, index: int, environment: int) -> Outcome:
+        """Call a function of table 0 with one i32."""
+        function = self._table_function(index)
+        if function is None:
+            text = f"Canister requested to invoke a non-existent Wasm function {index} from table 0"
+            return Outcome(0, self._named(Reject(ErrorCode.CANISTER_FUNCTION_NOT_FOUND, text)))
+        signed = environment - (1 << 32) if environment >= 1 << 31 else environment
+        return self._run(function, signed)
+
+    def _table_function(self, index: int) -> wasmtime.Func | None:
+        if not self.compiled.has_table:
+            return None
+        table = expect(self._exports[TABLE_EXPORT], wasmtime.Table)
+        if index >= table.size(self.store):
+            return None
+        function = table.get(self.store, index)
+        if not isinstance(function, wasmtime.Func):
+            return None
+        kind = function.type(self.store)
+        if [str(param) for param in kind.params] != ["i32"] or kind.results:
+            return None
+        return function
+
+    def _run(self, function: wasmtime.Func, *arguments: int) -> Outcome:
+        limit = self.context.limit
+        self._limit = limit
+        self.store.set_fuel(limit)
+        error = None
+        try:
+            function(self.store, *arguments)
+        except BaseException as caught:
+            error = self._explain(caught)
+        return Outcome(min(limit, self.instructions_used()), error)
+
+    def _named(self, reject: Reject) -> Reject:
+        name = to_text(self.context.canister.id)
+        return Reject(reject.error_code, f"Error from Canister {name}: {reject.message}")
+
+    def _explain(self, caught: BaseException) -> Reject:
+        """The rejection that stands for whatever ended the execution. Re-raises localnet's own faults."""
+        failure = self.api.failure
+        self.api.failure = None
+        if isinstance(failure, Reject):
+            return self._named(failure)
+        if failure is not None:
+            raise failure
+        if not isinstance(caught, wasmtime.Trap):
+            if isinstance(caught, wasmtime.WasmtimeError):
+                return self._named(Reject(ErrorCode.CANISTER_INVALID_WASM, f"Wasm cannot be run: {caught}"))
+            raise caught
+        code = caught.trap_code
+        if code == wasmtime.TrapCode.OUT_OF_FUEL:
+            limit = f"Canister exceeded the limit of {self.context.limit} instructions for single message execution."
+            return self._named(Reject(ErrorCode.CANISTER_INSTRUCTION_LIMIT_EXCEEDED, limit))
+        if code == wasmtime.TrapCode.UNREACHABLE:
+            frames = caught.frames
+            where = frames[0].module_name if frames else None
+            if where == "stable_shim":
+                return self._named(trap("stable memory out of bounds"))
+            if where == "stable_store":
+                return self._named(trap("32 bit stable memory api used on a memory larger than 4GB"))
+        text = _TRAP_TEXTS.get(code, "unknown") if code is not None else "unknown"
+        return self._named(trap(text))

@@ -1,0 +1,386 @@
+"""Executes messages: calls, responses, timers and heartbeats, round by round, one message at a time.
+
+Owns call contexts, callbacks and queues. What a message may do is in `system_api`, how it is undone in
+`runtime`, what management methods do in `management`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from localnet import accounts
+from localnet.canister import (
+    Callback,
+    CallContext,
+    CallMessage,
+    CallOrigin,
+    Canister,
+    IngressOrigin,
+    Origin,
+    ResponseMessage,
+    Status,
+    TaskOrigin,
+)
+from localnet.errors import ErrorCode, Reject
+from localnet.message import CanisterView, Context, Mode, OutgoingCall, Rejection, Reply, Response
+from localnet.modules import CompiledModule
+from localnet.prices import MAX_OUTSTANDING_CALLS, MAX_REMOTE_CALL_BYTES
+from localnet.principal import MANAGEMENT, to_text
+from localnet.runtime import Outcome, Runtime
+
+if TYPE_CHECKING:
+    from localnet.network import Network
+
+MAX_MESSAGES_PER_ROUND = 10_000
+STOP_TIMEOUT = 5 * 60 * 1_000_000_000
+"""Nanoseconds after which a request to stop a canister is given up (IC interface specification)."""
+
+
+class Scheduler:
+    """Runs the canisters of a network."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self.instructions = 0
+        """Instructions executed in the current round."""
+
+    # Rounds ------------------------------------------------------------------------------------------
+
+    def round(self) -> None:
+        """Execute one round: time-driven work first, then messages until none is left or the round is full."""
+        network = self._network
+        network.clock.next_round()
+        self.instructions = 0
+        network.outcalls.deliver()
+        for canister in list(network.canisters.values()):
+            self._charge(canister)
+            self._time_out_stops(canister)
+            self._tasks(canister)
+        budget = MAX_MESSAGES_PER_ROUND
+        progress = True
+        while progress and budget > 0 and self.instructions < network.limits.round:
+            progress = network.management.step()
+            for canister in list(network.canisters.values()):
+                if canister.queue:
+                    self.step(canister)
+                    progress = True
+                    budget -= 1
+                    if budget <= 0 or self.instructions >= network.limits.round:
+                        break
+
+    @property
+    def busy(self) -> bool:
+        """True when another round has something to do at once."""
+        network = self._network
+        now = network.clock.now
+        return bool(network.management.queue) or any(
+            canister.queue or (canister.global_timer and canister.global_timer <= now)
+            for canister in network.canisters.values()
+        )
+
+    def _charge(self, canister: Canister) -> None:
+        network = self._network
+        if not accounts.charge_for_time(canister, network.clock.now, network.prices_of(canister)):
+            network.management.uninstall(canister, TaskOrigin(), None, "canister ran out of cycles")
+
+    def _time_out_stops(self, canister: Canister) -> None:
+        for waiter in list(canister.stop_waiters):
+            origin, cycles, since = waiter
+            if self._network.clock.now - since >= STOP_TIMEOUT:
+                canister.stop_waiters.remove(waiter)
+                text = f"Stop canister request timed out for canister {to_text(canister.id)}"
+                self.respond(origin, Rejection.of(Reject(ErrorCode.INGRESS_MESSAGE_TIMEOUT, text)), cycles)
+
+    def _tasks(self, canister: Canister) -> None:
+        if canister.status is not Status.RUNNING or canister.module is None:
+            return
+        if canister.global_timer and canister.global_timer <= self._network.clock.now:
+            canister.global_timer = 0
+            if "canister_global_timer" in canister.module.exports:
+                self._task(canister, "canister_global_timer")
+        if "canister_heartbeat" in canister.module.exports:
+            self._task(canister, "canister_heartbeat")
+
+    def _task(self, canister: Canister, export: str) -> None:
+        message = CallMessage(TaskOrigin(MANAGEMENT), export, b"")
+        self._execute(canister, message, Mode.TASK, export)
+
+    def step(self, canister: Canister) -> None:
+        """Execute the next message of a canister's queue."""
+        message = canister.queue.popleft()
+        if isinstance(message, ResponseMessage):
+            self._execute_response(canister, message)
+            return
+        try:
+            mode, export = self._admit(canister, message)
+        except Reject as reject:
+            self.respond(message.origin, Rejection.of(reject), message.cycles)
+            return
+        self._execute(canister, message, mode, export)
+
+    def _admit(self, canister: Canister, message: CallMessage) -> tuple[Mode, str]:
+        """Mode and export to execute a call with. Raises `Reject` when the canister cannot take it."""
+        self.check_running(canister)
+        kind = self.module_of(canister).methods.get(message.method)
+        if kind == "composite_query":
+            raise Reject(
+                ErrorCode.COMPOSITE_QUERY_CALLED_IN_REPLICATED_MODE,
+                "Composite query cannot be called in replicated mode",
+            )
+        if kind is None:
+            raise Reject(
+                ErrorCode.CANISTER_METHOD_NOT_FOUND,
+                f"Error from Canister {to_text(canister.id)}: Canister has no update method '{message.method}'.",
+            )
+        mode = Mode.UPDATE if kind == "update" else Mode.REPLICATED_QUERY
+        return mode, f"canister_{kind} {message.method}"
+
+    @staticmethod
+    def check_running(canister: Canister) -> None:
+        """Raise `Reject` when the canister takes no calls because it is stopped or stopping."""
+        if canister.status is Status.STOPPED:
+            raise Reject(ErrorCode.CANISTER_STOPPED, f"Canister {to_text(canister.id)} is stopped")
+        if canister.status is Status.STOPPING:
+            raise Reject(ErrorCode.CANISTER_STOPPING, f"Canister {to_text(canister.id)} is stopping")
+
+    @staticmethod
+    def module_of(canister: Canister) -> CompiledModule:
+        """The canister's module. Raises `Reject` when it is empty."""
+        if canister.module is None:
+            raise Reject(
+                ErrorCode.CANISTER_WASM_MODULE_NOT_FOUND,
+                f"Error from Canister {to_text(canister.id)}: Attempted to execute a message, but the canister "
+                "contains no Wasm module.",
+            )
+        return canister.module
+
+    # Executions --------------------------------------------------------------------------------------
+
+    def context(self, canister: Canister, mode: Mode, limit: int) -> Context:
+        """A context with the facts every execution sees."""
+        network = self._network
+        view = CanisterView(
+            id=canister.id,
+            subnet=canister.subnet,
+            controllers=frozenset(canister.settings.controllers),
+            status=int(canister.status),
+            version=canister.version,
+            freezing_cycles=accounts.freezing_cycles(canister, network.prices_of(canister)),
+        )
+        full = frozenset(callee for callee, calls in canister.outstanding.items() if calls >= MAX_OUTSTANDING_CALLS)
+        return Context(
+            mode=mode,
+            canister=view,
+            time=network.clock.now,
+            limit=limit,
+            balance=canister.cycles,
+            global_timer=canister.global_timer,
+            queue_full=full,
+        )
+
+    def _execute(self, canister: Canister, message: CallMessage, mode: Mode, export: str) -> None:
+        """Execute a call or task in a new call context."""
+        network = self._network
+        runtime = canister.runtime
+        assert runtime is not None
+        prices = network.prices_of(canister)
+        limit = network.limits.update
+        prepaid = prices.execution(limit)
+        try:
+            accounts.withdraw(canister, prepaid, prices)
+        except Reject as reject:
+            self.respond(message.origin, Rejection.of(reject), message.cycles)
+            return
+        call_context = CallContext(message.origin, message.cycles)
+        number = canister.next_context
+        canister.next_context += 1
+        canister.contexts[number] = call_context
+        context = self.context(canister, mode, limit)
+        context.caller = message.origin.caller
+        context.arg = message.arg
+        context.method = message.method
+        context.cycles_available = message.cycles
+        runtime.begin(context, counts=mode is not Mode.REPLICATED_QUERY)
+        outcome = runtime.run_export(export)
+        error = self._settle(canister, runtime, outcome, number)
+        canister.cycles += prepaid - prices.execution(outcome.instructions)
+        self._conclude(canister, number, error)
+
+    def _execute_response(self, canister: Canister, message: ResponseMessage) -> None:
+        callback = canister.callbacks.pop(message.callback, None)
+        canister.cycles += message.refund
+        if callback is None:
+            return
+        network = self._network
+        prices = network.prices_of(canister)
+        callee = callback.call.callee
+        canister.outstanding[callee] = canister.outstanding.get(callee, 1) - 1
+        if canister.outstanding[callee] <= 0:
+            del canister.outstanding[callee]
+        budget = callback.call.prepaid - accounts.response_cost(message.response, prices)
+        call_context = canister.contexts.get(callback.context)
+        runtime = canister.runtime
+        if call_context is None or runtime is None:
+            canister.cycles += max(0, budget)
+            self._after_context(canister)
+            return
+        call_context.outstanding -= 1
+        call = callback.call
+        replied = isinstance(message.response, Reply)
+        context = self._callback_context(canister, call_context, Mode.REPLY if replied else Mode.REJECT)
+        context.cycles_refunded = message.refund
+        if isinstance(message.response, Reply):
+            context.arg = message.response.data
+        else:
+            context.reject = message.response
+        runtime.begin(context, counts=True)
+        function = (call.reply_fun, call.reply_env) if replied else (call.reject_fun, call.reject_env)
+        outcome = runtime.run_callback(*function)
+        error = self._settle(canister, runtime, outcome, callback.context)
+        used = outcome.instructions
+        if error is not None and call.cleanup is not None:
+            used += self._clean_up(canister, runtime, call, callback.context, context, error)
+        canister.cycles += max(0, budget - prices.execution(used))
+        self._conclude(canister, callback.context, error)
+
+    def _callback_context(self, canister: Canister, call_context: CallContext, mode: Mode) -> Context:
+        context = self.context(canister, mode, self._network.limits.update)
+        context.caller = call_context.origin.caller
+        context.cycles_available = call_context.cycles
+        context.responded = call_context.responded or isinstance(call_context.origin, TaskOrigin)
+        context.instructions_before = call_context.instructions
+        return context
+
+    def _clean_up(
+        self, canister: Canister, runtime: Runtime, call: OutgoingCall, number: int, failed: Context, error: Reject
+    ) -> int:
+        """Run a call's clean-up function after its callback trapped; returns the instructions used."""
+        assert call.cleanup is not None
+        context = self._callback_context(canister, canister.contexts[number], Mode.CLEANUP)
+        context.reject = failed.reject
+        runtime.begin(context, counts=True)
+        outcome = runtime.run_callback(*call.cleanup)
+        second = self._settle(canister, runtime, outcome, number)
+        if second is not None:
+            error.message += f"\n\ncall_on_cleanup also failed:\n\n{second.message}"
+        return outcome.instructions
+
+    def _settle(self, canister: Canister, runtime: Runtime, outcome: Outcome, number: int) -> Reject | None:
+        """Keep or undo what an execution did, and apply its effects. Returns the error if it failed."""
+        context = runtime.context
+        self.instructions += outcome.instructions
+        call_context = canister.contexts[number]
+        call_context.instructions += outcome.instructions
+        canister.add_logs(context.logs, self._network.clock.now)
+        self._network.log(canister, context.logs)
+        error = outcome.error or self._memory_error(canister, context)
+        if error is not None:
+            runtime.undo()
+            return error
+        if context.mode is Mode.REPLICATED_QUERY:
+            runtime.undo()
+        else:
+            runtime.keep()
+            canister.version += 1
+        self.apply(canister, context)
+        call_context.cycles = context.cycles_available
+        for call in context.calls:
+            self._send(canister, number, call)
+        if context.response is not None:
+            call_context.responded = True
+            self.respond(call_context.origin, context.response, call_context.cycles)
+            call_context.cycles = 0
+        return None
+
+    def _memory_error(self, canister: Canister, context: Context) -> Reject | None:
+        """The error of a message that left the canister with more memory than it may have or can pay for."""
+        grown = canister.memory_usage
+        name = to_text(canister.id)
+        if context.mode in (Mode.UPDATE, Mode.TASK) and canister.heap_bytes > canister.settings.wasm_memory_limit:
+            return Reject(
+                ErrorCode.CANISTER_WASM_MEMORY_LIMIT_EXCEEDED,
+                f"Error from Canister {name}: Canister exceeded its current Wasm memory limit of "
+                f"{canister.settings.wasm_memory_limit} bytes. The peak Wasm memory usage was "
+                f"{canister.heap_bytes} bytes.",
+            )
+        need = accounts.freezing_cycles(canister, self._network.prices_of(canister))
+        if need > context.canister.freezing_cycles and context.balance < need:
+            return Reject(
+                ErrorCode.INSUFFICIENT_CYCLES_IN_MEMORY_GROW,
+                f"Error from Canister {name}: Canister cannot grow memory to {grown} bytes due to insufficient "
+                f"cycles. At least {need - context.balance} additional cycles are required.",
+            )
+        return None
+
+    def apply(self, canister: Canister, context: Context) -> None:
+        """Apply balance, certified data and timer of an execution that ended well."""
+        if context.pending is not None:
+            context.balance += context.pending.cycles
+        canister.cycles = context.balance
+        self._network.burned += context.burned
+        if context.certified_data is not None:
+            canister.certified_data = context.certified_data
+        canister.global_timer = context.global_timer or 0
+
+    def _conclude(self, canister: Canister, number: int, error: Reject | None) -> None:
+        """Answer a call context that can no longer answer itself, and drop it when nothing is outstanding."""
+        call_context = canister.contexts.get(number)
+        if call_context is None:
+            return
+        if call_context.outstanding == 0:
+            if not call_context.responded:
+                reject = error or Reject(
+                    ErrorCode.CANISTER_DID_NOT_REPLY,
+                    f"Error from Canister {to_text(canister.id)}: Canister did not reply to the call",
+                )
+                self.respond(call_context.origin, Rejection.of(reject), call_context.cycles)
+            del canister.contexts[number]
+        self._after_context(canister)
+
+    def _after_context(self, canister: Canister) -> None:
+        if canister.status is Status.STOPPING and not canister.contexts and not canister.callbacks:
+            canister.status = Status.STOPPED
+            canister.version += 1
+            for origin, cycles, _ in canister.stop_waiters:
+                self.respond(origin, Reply(b"DIDL\x00\x00"), cycles)
+            canister.stop_waiters.clear()
+
+    def finish_stopping(self, canister: Canister) -> None:
+        """Turn a stopping canister into a stopped one if nothing is open."""
+        self._after_context(canister)
+
+    # Routing -----------------------------------------------------------------------------------------
+
+    def _send(self, canister: Canister, number: int, call: OutgoingCall) -> None:
+        callback = canister.next_callback
+        canister.next_callback += 1
+        canister.callbacks[callback] = Callback(number, call)
+        canister.contexts[number].outstanding += 1
+        canister.outstanding[call.callee] = canister.outstanding.get(call.callee, 0) + 1
+        message = CallMessage(CallOrigin(canister.id, callback), call.method, bytes(call.data), call.cycles)
+        network = self._network
+        if call.callee == MANAGEMENT or call.callee in network.subnets:
+            network.management.queue.append(message)
+            return
+        callee = network.canisters.get(call.callee)
+        if callee is None:
+            reject = Reject(ErrorCode.CANISTER_NOT_FOUND, f"Canister {to_text(call.callee)} not found")
+        elif callee.subnet != canister.subnet and len(call.data) > MAX_REMOTE_CALL_BYTES:
+            reject = Reject(
+                ErrorCode.CANISTER_CONTRACT_VIOLATION,
+                f"payload of {len(call.data)} bytes to another subnet, which takes at most {MAX_REMOTE_CALL_BYTES}",
+            )
+        else:
+            callee.queue.append(message)
+            return
+        self.respond(message.origin, Rejection.of(reject), call.cycles)
+
+    def respond(self, origin: Origin, response: Response, refund: int) -> None:
+        """Deliver the response of a call to whoever made it, with the cycles nobody accepted."""
+        network = self._network
+        if isinstance(origin, IngressOrigin):
+            network.finish_ingress(origin.request_id, response)
+        elif isinstance(origin, CallOrigin):
+            caller = network.canisters.get(origin.caller)
+            if caller is not None:
+                caller.queue.append(ResponseMessage(origin.callback, response, refund))

@@ -1,0 +1,109 @@
+"""The HTTP server: puts the two interfaces on one port and ends itself when nobody uses it.
+
+Which requests there are is in `pocketic_api` and `ic_api`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+
+from localnet import ic_api, pocketic_api
+from localnet.errors import BadRequest
+from localnet.instances import Instance, Instances, Options, listen
+from localnet.network import Network
+from localnet.workers import Workers
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+TTL_CHECK_SECONDS = 0.5
+
+
+class Activity:
+    """Wraps an application and knows when it was last used."""
+
+    def __init__(self, app: Starlette) -> None:
+        self._app = app
+        self._last = time.monotonic()
+        self._open = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, counting it."""
+        self._open += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._open -= 1
+            self._last = time.monotonic()
+
+    @property
+    def idle_seconds(self) -> float:
+        """Seconds since the last request ended; 0 while one is running."""
+        return 0.0 if self._open else time.monotonic() - self._last
+
+
+class LocalServer:
+    """One server process."""
+
+    def __init__(self, options: Options, *, ttl: float | None, standalone: bool, auto_progress: bool) -> None:
+        self._workers = Workers()
+        self._instances = Instances(options)
+        self._instances.gateway_app = self._gateway
+        self._ttl = ttl
+        routes = pocketic_api.routes(self._instances, self._workers)
+        routes += ic_api.routes("/instances/{instance}", self._instance_network, self._workers)
+        if standalone:
+            instance = self._instances.create(["Application"])
+            if auto_progress:
+                instance.start_progress()
+            routes += ic_api.routes("", lambda _request: instance.network, self._workers)
+        self._app = Activity(Starlette(routes=routes))
+
+    def _instance_network(self, request: Request) -> Network:
+        return self._instances.get(request.path_params["instance"]).network
+
+    def _gateway(self, instance: Instance) -> Starlette:
+        def network(_request: Request) -> Network:
+            if self._instances.states()[instance.id] == "Deleted":
+                raise BadRequest("the instance behind this gateway is deleted", 404)
+            return instance.network
+
+        return Starlette(routes=ic_api.routes("", network, self._workers))
+
+    async def serve(self, host: str, port: int, port_file: Path | None) -> None:
+        """Listen until stopped or unused for too long. Raises ``OSError`` when the address is taken."""
+        listener = listen(host, port)
+        config = uvicorn.Config(
+            self._app,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            http="httptools",
+            timeout_graceful_shutdown=1,
+        )
+        server = uvicorn.Server(config)
+        if port_file is not None:
+            partial = port_file.with_name(port_file.name + ".partial")
+            partial.write_text(f"{listener.getsockname()[1]}\n")
+            partial.replace(port_file)
+        watch = asyncio.create_task(self._watch(server))
+        try:
+            await server.serve(sockets=[listener])
+        finally:
+            watch.cancel()
+
+    async def _watch(self, server: uvicorn.Server) -> None:
+        while self._ttl is not None:
+            await asyncio.sleep(min(TTL_CHECK_SECONDS, self._ttl))
+            if self._app.idle_seconds > self._ttl:
+                server.should_exit = True
+                return

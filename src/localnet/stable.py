@@ -1,0 +1,223 @@
+"""Stable memory that lives inside Wasm, with a journal of the pages a message touches first.
+
+Two small modules do the work, so that no Python runs when a canister reads or writes:
+
+- *store* owns the memories and exports the ``stable*`` functions the canister imports; reads and writes go
+  through its table,
+- *shim* is instantiated once the canister's heap exists and fills that table with functions that copy
+  between heap and stable memory.
+
+Journal layout (one slot per page of 4 KiB written for the first time in this message)::
+
+    offset  size  content
+    0       8     page number
+    8       4096  the page as it was before the message
+
+``epochs`` holds one u32 per page: the number of the message that journaled it last. Starting the next
+message is one addition, and undoing one copies the slots back.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+import wasmtime
+
+from localnet.modules import expect
+from localnet.prices import MAX_STABLE_PAGES, WASM_PAGE
+
+STORE_WAT = f"""
+(module $stable_store
+  (type $copy (func (param i64 i64 i64)))
+  (table (export "table") 2 funcref)
+  (memory $stable (export "stable") i64 0 {MAX_STABLE_PAGES})
+  (memory $epochs (export "epochs") i64 0)
+  (memory $journal (export "journal") i64 0)
+  (global $pages (export "pages") (mut i64) (i64.const 0))
+  (global $limit (export "limit") (mut i64) (i64.const {MAX_STABLE_PAGES}))
+  (global $epoch (export "epoch") (mut i32) (i32.const 1))
+  (global $journaled (export "journaled") (mut i64) (i64.const 0))
+
+  (func $size (export "stable64_size") (result i64) (global.get $pages))
+  (func $grow (export "stable64_grow") (param $more i64) (result i64)
+    (local $total i64) (local $missing i64)
+    (if (i64.gt_u (global.get $pages) (global.get $limit)) (then (return (i64.const -1))))
+    (if (i64.gt_u (local.get $more) (i64.sub (global.get $limit) (global.get $pages)))
+      (then (return (i64.const -1))))
+    (local.set $total (i64.add (global.get $pages) (local.get $more)))
+    (if (i64.gt_u (local.get $total) (memory.size $stable))
+      (then
+        (local.set $missing (i64.sub (local.get $total) (memory.size $stable)))
+        (if (i64.eq (memory.grow $stable (local.get $missing)) (i64.const -1))
+          (then (return (i64.const -1))))))
+    (local.set $missing (i64.sub (i64.shr_u (i64.add (memory.size $stable) (i64.const 1023)) (i64.const 10))
+      (memory.size $epochs)))
+    (if (i64.gt_s (local.get $missing) (i64.const 0))
+      (then (if (i64.eq (memory.grow $epochs (local.get $missing)) (i64.const -1))
+        (then (return (i64.const -1))))))
+    (global.set $pages (local.get $total))
+    (i64.sub (local.get $total) (local.get $more)))
+  (func (export "stable64_read") (param i64 i64 i64)
+    (call_indirect (type $copy) (local.get 0) (local.get 1) (local.get 2) (i32.const 0)))
+  (func (export "stable64_write") (param i64 i64 i64)
+    (call_indirect (type $copy) (local.get 0) (local.get 1) (local.get 2) (i32.const 1)))
+
+  (func $check32 (if (i64.gt_u (global.get $pages) (i64.const 65536)) (then unreachable)))
+  (func (export "stable_size") (result i32) (call $check32) (i32.wrap_i64 (global.get $pages)))
+  (func (export "stable_grow") (param i32) (result i32)
+    (call $check32)
+    (if (i64.gt_u (i64.add (global.get $pages) (i64.extend_i32_u (local.get 0))) (i64.const 65536))
+      (then (return (i32.const -1))))
+    (i32.wrap_i64 (call $grow (i64.extend_i32_u (local.get 0)))))
+  (func (export "stable_read") (param i32 i32 i32)
+    (call $check32)
+    (call_indirect (type $copy) (i64.extend_i32_u (local.get 0)) (i64.extend_i32_u (local.get 1))
+      (i64.extend_i32_u (local.get 2)) (i32.const 0)))
+  (func (export "stable_write") (param i32 i32 i32)
+    (call $check32)
+    (call_indirect (type $copy) (i64.extend_i32_u (local.get 0)) (i64.extend_i32_u (local.get 1))
+      (i64.extend_i32_u (local.get 2)) (i32.const 1)))
+
+  (func (export "undo")
+    (local $slot i64) (local $from i64)
+    (block $done
+      (loop $next
+        (br_if $done (i64.ge_u (local.get $slot) (global.get $journaled)))
+        (local.set $from (i64.mul (local.get $slot) (i64.const 4104)))
+        (memory.copy $stable $journal
+          (i64.shl (i64.load $journal (local.get $from)) (i64.const 12))
+          (i64.add (local.get $from) (i64.const 8))
+          (i64.const 4096))
+        (local.set $slot (i64.add (local.get $slot) (i64.const 1)))
+        (br $next)))
+    (global.set $journaled (i64.const 0))))
+"""
+
+SHIM_WAT = """
+(module $stable_shim
+  (import "store" "table" (table 2 funcref))
+  (import "store" "stable" (memory $stable i64 0))
+  (import "store" "epochs" (memory $epochs i64 0))
+  (import "store" "journal" (memory $journal i64 0))
+  (import "canister" "heap" (memory $heap 0))
+  (import "store" "pages" (global $pages (mut i64)))
+  (import "store" "epoch" (global $epoch (mut i32)))
+  (import "store" "journaled" (global $journaled (mut i64)))
+  (elem (i32.const 0) func $read $write)
+
+  (func $check (param $offset i64) (param $size i64)
+    (local $bytes i64)
+    (local.set $bytes (i64.shl (global.get $pages) (i64.const 16)))
+    (if (i64.gt_u (local.get $size) (local.get $bytes)) (then unreachable))
+    (if (i64.gt_u (local.get $offset) (i64.sub (local.get $bytes) (local.get $size))) (then unreachable)))
+
+  (func $low (param $value i64) (result i32)
+    ;; a heap address of 33 bits or more: the copy below must fail as out of the heap
+    (if (i64.gt_u (local.get $value) (i64.const 0xffffffff)) (then (return (i32.const -1))))
+    (i32.wrap_i64 (local.get $value)))
+
+  (func $keep (param $page i64)
+    (local $to i64)
+    (local.set $to (i64.mul (global.get $journaled) (i64.const 4104)))
+    (if (i64.gt_u (i64.add (local.get $to) (i64.const 4104)) (i64.shl (memory.size $journal) (i64.const 16)))
+      (then (if (i64.eq (memory.grow $journal (i64.const 16)) (i64.const -1)) (then unreachable))))
+    (i64.store $journal (local.get $to) (local.get $page))
+    (memory.copy $journal $stable (i64.add (local.get $to) (i64.const 8))
+      (i64.shl (local.get $page) (i64.const 12)) (i64.const 4096))
+    (i32.store $epochs (i64.shl (local.get $page) (i64.const 2)) (global.get $epoch))
+    (global.set $journaled (i64.add (global.get $journaled) (i64.const 1))))
+
+  (func $read (param $dst i64) (param $offset i64) (param $size i64)
+    (call $check (local.get $offset) (local.get $size))
+    (memory.copy $heap $stable (call $low (local.get $dst)) (local.get $offset) (call $low (local.get $size))))
+
+  (func $write (param $offset i64) (param $src i64) (param $size i64)
+    (local $page i64) (local $last i64)
+    (call $check (local.get $offset) (local.get $size))
+    (if (i64.ne (local.get $size) (i64.const 0))
+      (then
+        (local.set $page (i64.shr_u (local.get $offset) (i64.const 12)))
+        (local.set $last (i64.shr_u (i64.sub (i64.add (local.get $offset) (local.get $size)) (i64.const 1))
+          (i64.const 12)))
+        (loop $next
+          (if (i32.ne (i32.load $epochs (i64.shl (local.get $page) (i64.const 2))) (global.get $epoch))
+            (then (call $keep (local.get $page))))
+          (local.set $page (i64.add (local.get $page) (i64.const 1)))
+          (br_if $next (i64.le_u (local.get $page) (local.get $last))))))
+    (memory.copy $stable $heap (local.get $offset) (call $low (local.get $src)) (call $low (local.get $size)))))
+"""
+
+JOURNAL_FUEL = 4096 + 42
+"""Fuel the journal of one page costs (memory.copy counts a unit per byte): not the canister's doing."""
+DIRTY_PAGE_INSTRUCTIONS = 1_000
+"""What the IC charges for a stable page written for the first time in a message (replica configuration,
+``DEFAULT_DIRTY_PAGE_OVERHEAD``)."""
+
+
+class StableMemory:
+    """Stable memory of one canister inside one wasmtime store."""
+
+    def __init__(self, store: wasmtime.Store, store_module: wasmtime.Module) -> None:
+        self._store = store
+        exports = wasmtime.Instance(store, store_module, []).exports(store)
+        self._exports = exports
+        self._memory = expect(exports["stable"], wasmtime.Memory)
+        self._pages = expect(exports["pages"], wasmtime.Global)
+        self._epoch = expect(exports["epoch"], wasmtime.Global)
+        self._journaled = expect(exports["journaled"], wasmtime.Global)
+        self._limit = expect(exports["limit"], wasmtime.Global)
+        self._undo = expect(exports["undo"], wasmtime.Func)
+        self._pages_before = 0
+
+    def imports(self) -> dict[str, wasmtime.Func]:
+        """The ``ic0`` functions a canister's stable imports are bound to."""
+        names = [f"stable{bits}_{what}" for bits in ("", "64") for what in ("size", "grow", "read", "write")]
+        return {name: expect(self._exports[name], wasmtime.Func) for name in names}
+
+    def attach(self, shim_module: wasmtime.Module, heap: wasmtime.Memory) -> None:
+        """Bind reads and writes to a canister instance's heap."""
+        items = [heap if item.module == "canister" else self._exports[item.name or ""] for item in shim_module.imports]
+        wasmtime.Instance(self._store, shim_module, items)
+
+    @property
+    def pages(self) -> int:
+        """Size in pages of 64 KiB as the canister sees it."""
+        return self._pages.value(self._store)
+
+    @property
+    def journaled(self) -> int:
+        """Pages of 4 KiB first written in the current message."""
+        return self._journaled.value(self._store)
+
+    def begin(self, limit: int = MAX_STABLE_PAGES) -> None:
+        """Start a message that may grow the memory to at most ``limit`` pages."""
+        store = self._store
+        self._epoch.set_value(store, self._epoch.value(store) + 1)
+        self._journaled.set_value(store, 0)
+        self._limit.set_value(store, limit)
+        self._pages_before = self.pages
+
+    def undo(self) -> None:
+        """Put back every byte and the size as they were at `begin`. The store needs fuel for it."""
+        if self.journaled:
+            self._undo(self._store)
+        self._pages.set_value(self._store, self._pages_before)
+
+    def read(self) -> bytes:
+        """All of the memory."""
+        size = self.pages * WASM_PAGE
+        if not size:
+            return b""
+        return ctypes.string_at(ctypes.addressof(self._memory.data_ptr(self._store).contents), size)
+
+    def write(self, data: bytes) -> None:
+        """Replace the content, growing (never shrinking) to whole pages; the rest is zero."""
+        need = -(-len(data) // WASM_PAGE)
+        if need > self.pages:
+            grow = expect(self._exports["stable64_grow"], wasmtime.Func)
+            grow(self._store, need - self.pages)
+        size = self.pages * WASM_PAGE
+        if size:
+            base = ctypes.addressof(self._memory.data_ptr(self._store).contents)
+            ctypes.memset(base, 0, size)
+            ctypes.memmove(base, data, len(data))

@@ -1,0 +1,111 @@
+"""The certified state of a subnet: builds its tree once a round, and cuts certificates out of it.
+
+Times, call statuses, canisters and subnets under the paths of the IC interface specification ("The system
+state tree"). Who may read which path is decided in `ic_api`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from localnet import hash_tree, principal
+from localnet.canister import Canister
+from localnet.certificates import self_described
+from localnet.hash_tree import Path, tree, uleb128
+from localnet.message import Reply
+
+if TYPE_CHECKING:
+    from localnet.network import Ingress, Network, Subnet
+
+
+class CertifiedState:
+    """A subnet's tree as of one round, with its signature once somebody asked for it."""
+
+    def __init__(self, network: Network, subnet: Subnet) -> None:
+        self.round = network.round_number
+        self._subnet = subnet
+        self.tree = tree(
+            {
+                b"time": uleb128(network.clock.now),
+                b"canister": {c.id: _canister(c) for c in network.canisters.values() if c.subnet == subnet.id},
+                b"request_status": {
+                    rid: _status(entry) for rid, entry in network.ingress.items() if entry.subnet == subnet.id
+                },
+                b"subnet": {other.id: _subnet(other) for other in network.subnets.values()},
+            }
+        )
+        self._signature: bytes | None = None
+        self._delegation: dict[str, bytes] | None = None
+        self._root = network.root
+        self._time = network.clock.now
+
+    def certificate(self, paths: Iterable[Path]) -> bytes:
+        """A CBOR certificate that reveals ``time`` and the given paths. May take 20 ms to sign."""
+        if self._signature is None:
+            self._signature = self._subnet.certifier.sign(self.tree.hash)
+        content: dict[str, Any] = {
+            "tree": self.tree.witness([(b"time",), *paths]),
+            "signature": self._signature,
+        }
+        if self._subnet is not self._root:
+            content["delegation"] = self._delegate()
+        return self_described(content)
+
+    def _delegate(self) -> dict[str, bytes]:
+        """The root subnet's word for this subnet's key and canisters."""
+        if self._delegation is None:
+            root = self._root
+            state = tree({b"time": uleb128(self._time), b"subnet": {self._subnet.id: _subnet(self._subnet)}})
+            content = {"tree": state.witness([()]), "signature": root.certifier.sign(state.hash)}
+            self._delegation = {"subnet_id": self._subnet.id, "certificate": self_described(content)}
+        return self._delegation
+
+
+def current(network: Network, subnet: Subnet) -> CertifiedState:
+    """The certified state of the last round."""
+    state = network.certified.get(subnet.id)
+    if state is None or state.round != network.round_number:
+        state = network.certified[subnet.id] = CertifiedState(network, subnet)
+    return state
+
+
+def data_certificate(network: Network, canister_id: bytes) -> bytes:
+    """The certificate a query sees as ``data_certificate``."""
+    subnet = network.subnets[network.canisters[canister_id].subnet]
+    return current(network, subnet).certificate([(b"canister", canister_id, b"certified_data")])
+
+
+def _canister(canister: Canister) -> dict[bytes, Any]:
+    content: dict[bytes, Any] = {
+        b"controllers": self_described(sorted(canister.settings.controllers)),
+        b"certified_data": canister.certified_data,
+    }
+    if canister.module is not None:
+        content[b"module_hash"] = canister.module.hash
+        content[b"metadata"] = {name.encode(): body for name, (_, body) in canister.module.metadata.items()}
+    return content
+
+
+def _status(entry: Ingress) -> hash_tree.Tree:
+    response = entry.response
+    if response is None:
+        return tree({b"status": b"processing"})
+    if isinstance(response, Reply):
+        return tree({b"status": b"replied", b"reply": response.data})
+    return tree(
+        {
+            b"status": b"rejected",
+            b"reject_code": uleb128(int(response.code)),
+            b"reject_message": response.message.encode(),
+            b"error_code": f"IC{response.error_code:04}".encode(),
+        }
+    )
+
+
+def _subnet(subnet: Subnet) -> dict[bytes, Any]:
+    ranges = [[principal.canister_id(subnet.first), principal.canister_id(subnet.last)]]
+    return {
+        b"public_key": subnet.certifier.der_public_key,
+        b"canister_ranges": self_described(ranges),
+    }

@@ -1,0 +1,56 @@
+"""Typed calls: Candid arguments in, Candid results out, over any `zones.agent.Agent`.
+
+Not for what the methods mean: the clients of the zone, the factory and the management canister say that.
+
+The codec is localnet's. ic-py has one too, but it handles every byte of a blob as a value and copies the rest of the
+buffer at each step: for one batch of 1 000 messages of 300 bytes it takes 0.18 s to encode and 3.0 s to decode on
+two cores, growing with the square of the size (a full reply of 1.8 MB takes over a minute), against 0.01 s and 0.03 s.
+
+Values: `record` is a dict, `variant` a pair (label, value), `opt` the value or None, `blob` and `principal` bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from localnet import candid
+from localnet.candid import Type
+from zones.agent import Agent
+from zones.errors import NetworkError, RejectedError
+
+
+@dataclass(frozen=True)
+class Method:
+    """A canister method: name, argument types, result types, and whether it is a query."""
+
+    name: str
+    arguments: Sequence[Type] = ()
+    results: Sequence[Type] = ()
+    query: bool = False
+
+    def __call__(self, agent: Agent, canister: bytes, *values: Any, effective: bytes | None = None) -> Any:
+        """Call it; returns its result, None when it has none. Raises RejectedError and NetworkError."""
+        argument = candid.encode(self.arguments, values)
+        if self.query:
+            reply = agent.query(canister, self.name, argument)
+        else:
+            reply = agent.update(canister, self.name, argument, effective=effective)
+        try:
+            results = candid.decode(reply, self.results)
+        except candid.CandidError as error:
+            raise NetworkError(
+                f"{self.name}: the reply is not of the expected type: {error}",
+                "does the canister have another version, or is it another canister?",
+            ) from error
+        return results[0] if results else None
+
+
+def ok_or_raise(method: str, result: tuple[str, Any]) -> Any:
+    """Return the value of an `ok` result; raises RejectedError with the text of an `err`."""
+    label, value = result
+    if label == "ok":
+        return value
+    text = value if isinstance(value, str) else value[0] if value[1] is None else f"{value[0]}: {value[1]}"
+    raise RejectedError(f"{method}: {text}")

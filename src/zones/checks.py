@@ -1,0 +1,105 @@
+"""Checks of what users type: principals, zone ids, addresses, public keys, amounts.
+
+Each returns the parsed value or raises UserError with the offending value and what is allowed.
+"""
+
+from __future__ import annotations
+
+import re
+
+from localnet.principal import from_text
+from zones.errors import UserError
+
+ADDRESS_BYTES = 20
+PUBLIC_KEY_BYTES = 65
+CALL_TOKEN_BYTES = 32
+_ZONE_ID = re.compile(r"0x[0-9a-fA-F]{40}\Z")
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?\Z")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
+
+
+def principal(text: str) -> bytes:
+    """Return the principal written as `text`, for example `rwlgt-iiaaa-aaaaa-aaaaa-cai`."""
+    try:
+        return from_text(text)
+    except ValueError as error:
+        raise UserError(f"{text!r} is no principal", "a principal looks like rwlgt-iiaaa-aaaaa-aaaaa-cai") from error
+
+
+def zone_id(text: str) -> str:
+    """Return `text` when it is a zone id: 0x and 40 hexadecimal digits."""
+    if not _ZONE_ID.match(text):
+        raise UserError(f"{text!r} is no zone id", "a zone id is 0x and 40 hexadecimal digits")
+    return text.lower()
+
+
+def address(text: str) -> bytes:
+    """Return the 20 bytes of an Ethereum address, with or without 0x."""
+    raw = _hex(text)
+    if len(raw) != ADDRESS_BYTES:
+        raise UserError(f"{text!r} is no address", "an address is 40 hexadecimal digits, with or without 0x")
+    return raw
+
+
+def public_key(text: str) -> bytes:
+    """Return the 65 bytes of an uncompressed secp256k1 public key written in hexadecimal digits."""
+    raw = _hex(text)
+    if len(raw) != PUBLIC_KEY_BYTES or raw[0] != 4:
+        raise UserError(
+            f"{text[:20]!r}... is no public key",
+            f"an uncompressed secp256k1 key is 04 and 128 hexadecimal digits; this has {len(text)} characters",
+        )
+    return raw
+
+
+def call_token(text: str) -> bytes:
+    """Return the 32 bytes of a zone's call token written in hexadecimal digits."""
+    raw = _hex(text)
+    if len(raw) != CALL_TOKEN_BYTES:
+        raise UserError(f"{text!r} is no call token", "a call token is 64 hexadecimal digits")
+    return raw
+
+
+def _hex(text: str) -> bytes:
+    """Return the bytes written as hexadecimal digits with or without 0x, none where it is something else."""
+    try:
+        return bytes.fromhex(text.removeprefix("0x"))
+    except ValueError:
+        return b""
+
+
+def host(text: str) -> str:
+    """Return `text` when it is host or host:port without a scheme."""
+    if not _HOST.match(text):
+        raise UserError(f"{text!r} is no RPC host", "give host or host:port without https://")
+    return text
+
+
+def name(text: str) -> str:
+    """Return `text` when it can name an identity (and so a file)."""
+    if not _NAME.match(text):
+        raise UserError(
+            f"{text!r} is no identity name",
+            "up to 64 letters, digits, '_', '.' and '-' are allowed, a letter or digit first",
+        )
+    return text
+
+
+def cycles(text: str) -> int:
+    """Return an amount of cycles written as 1500000000000, 1_500_000_000_000, 1500B or 1.5T."""
+    match = re.fullmatch(r"([0-9][0-9_]*(?:\.[0-9]+)?)([kmbtKMBT]?)", text.strip())
+    if match:
+        whole, _, fraction = match[1].replace("_", "").partition(".")
+        unit = _UNITS[match[2].lower()]
+        amount = int(whole) * unit + int(fraction or 0) * unit // 10 ** len(fraction)
+        if 0 < amount < 2**128:
+            return amount
+    raise UserError(f"{text!r} is no amount of cycles", "write 1500000000000, 1500B or 1.5T; less than 2**128")
+
+
+def positive(text: str) -> int:
+    """Return a whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(f"{text!r} is no whole number above 0")
+    return int(text)

@@ -1,0 +1,109 @@
+"""What every command of `zones` is given: state folder, network, identity, and how to print.
+
+Not for parsing the command line (`zones.cli`) and not for doing anything on a network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from zones import checks
+from zones.agent import IcAgent, Signer
+from zones.errors import UserError
+from zones.network import resolve
+from zones.state import State, ZoneRecord
+from zones.zone import Zone
+
+CALL_SECONDS = 300.0
+"""Longest wait for one call: installing a canister whose Wasm must first be compiled takes a while."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command found out: `data` for `--json`, `lines` for people."""
+
+    data: dict[str, Any]
+    lines: Iterable[str]
+
+
+class Context:
+    """The state folder, the network and the identity that the options of a command name."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.state = State.locate(options.state)
+
+    @property
+    def url(self) -> str:
+        """URL of the network."""
+        return resolve(self.state, self.options.network)
+
+    def agent(self, signer: Signer) -> IcAgent:
+        """Return an agent for the network."""
+        return IcAgent(self.url, signer, deadline=CALL_SECONDS)
+
+    def zone(self, agent: IcAgent) -> ZoneRecord:
+        """Return the zone that --zone names, the latest one without it.
+
+        One that was made elsewhere is known by its canister alone.
+        """
+        named = self.options.zone
+        if named is not None and named.endswith("-cai") and self.state.find_zone(self.url, named) is None:
+            return ZoneRecord(Zone(agent, checks.principal(named)).zone_id(), named, "")
+        return self.state.zone(self.url, named)
+
+    def factory_id(self) -> bytes:
+        """Return the principal of the factory that --factory names, the deployed one without it."""
+        named = getattr(self.options, "factory", None) or self.state.factory(self.url)
+        if named is None:
+            raise UserError(
+                f"no factory was deployed to {self.url} yet", "run `zones deploy`, or name one with --factory"
+            )
+        return checks.principal(named)
+
+
+class Progress:
+    """One line on a terminal's stderr that is overwritten as work goes on; silent where stderr is no terminal."""
+
+    def __init__(self) -> None:
+        self._shown = False
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown:
+            sys.stderr.write("\r\033[K")
+            sys.stderr.flush()
+
+    def show(self, text: str) -> None:
+        """Replace the line."""
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r\033[K{text}")
+            sys.stderr.flush()
+            self._shown = True
+
+    def bytes(self, what: str, done: int, size: int) -> None:
+        """Show how far an upload is."""
+        self.show(f"{what}: {done // 1024} of {size // 1024} KiB")
+
+
+def checked(check: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return an argparse type that applies one of `zones.checks`."""
+
+    def parse(text: str) -> Any:
+        try:
+            return check(text)
+        except UserError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return parse
+
+
+def cycles_text(amount: int) -> str:
+    """Return an amount of cycles for people, for example `1.500 T`."""
+    return f"{amount / 1e12:.3f} T"

@@ -1,0 +1,99 @@
+"""Client of the factory canister: zone releases, creation of zones, children, figures.
+
+Not for installing the factory itself (`zones.deployment`). Methods of the wire contract and of releases, typed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from localnet import candid as c
+from zones.agent import Agent
+from zones.calls import Method, ok_or_raise
+from zones.management import Progress
+
+CHUNK_BYTES = 1_048_576
+"""Most bytes of one chunk of a release."""
+
+_UPLOAD = Method(
+    "upload_release_chunk",
+    [c.record(wasm_hash=c.BLOB, index=c.NAT32, data=c.BLOB)],
+    [c.variant(ok=c.NAT32, err=c.TEXT)],
+)
+_PUBLISH = Method(
+    "publish_release",
+    [c.record(version=c.NAT, wasm_hash=c.BLOB, notes=c.TEXT)],
+    [c.variant(ok=c.NULL, err=c.TEXT)],
+)
+_RELEASE = Method(
+    "get_release",
+    [],
+    [c.opt(c.record(version=c.NAT, wasm_hash=c.BLOB, size=c.NAT64, notes=c.TEXT, published_at=c.NAT64))],
+    query=True,
+)
+_UPLOADED = Method("get_release_upload", [c.BLOB], [c.opt(c.record(chunks=c.NAT32, bytes=c.NAT64))], query=True)
+_REFRESH_CONTROLLERS = Method("refresh_controllers", [], [c.vec(c.PRINCIPAL)])
+_CREATE = Method("create_zone_availability_canister", [c.TEXT, c.TEXT, c.TEXT], [c.PRINCIPAL])
+_CREATE_WITH_TOKEN = Method(
+    "create_zone_availability_canister_with_token", [c.TEXT, c.TEXT, c.TEXT, c.opt(c.BLOB)], [c.PRINCIPAL]
+)
+_CHILDREN_COUNT = Method("get_cycles_manager_children_count", [], [c.NAT], query=True)
+_VERSION = Method("get_version", [], [c.NAT], query=True)
+_CYCLES = Method("get_cycles_balance", [], [c.NAT], query=True)
+
+
+@dataclass(frozen=True)
+class Factory:
+    """A factory canister seen through an agent; `canister` is its principal."""
+
+    agent: Agent
+    canister: bytes
+
+    def refresh_controllers(self) -> list[bytes]:
+        """Make the factory look up its own controllers, which are its admins; returns them. At most once a minute."""
+        return _REFRESH_CONTROLLERS(self.agent, self.canister)
+
+    def upload_release(self, wasm: bytes, progress: Progress) -> bytes:
+        """Upload a zone Wasm in chunks, from where an earlier upload of it ended; returns its SHA-256."""
+        digest = hashlib.sha256(wasm).digest()
+        uploaded = _UPLOADED(self.agent, self.canister, digest)
+        start = uploaded["chunks"] if uploaded else 0
+        progress(min(start * CHUNK_BYTES, len(wasm)), len(wasm))
+        for index in range(start, -(-len(wasm) // CHUNK_BYTES)):
+            chunk = {"wasm_hash": digest, "index": index, "data": wasm[index * CHUNK_BYTES : (index + 1) * CHUNK_BYTES]}
+            ok_or_raise("upload_release_chunk", _UPLOAD(self.agent, self.canister, chunk))
+            progress(min((index + 1) * CHUNK_BYTES, len(wasm)), len(wasm))
+        return digest
+
+    def publish_release(self, version: int, wasm_hash: bytes, notes: str) -> None:
+        """Make an uploaded Wasm the release that new zones get."""
+        release = {"version": version, "wasm_hash": wasm_hash, "notes": notes}
+        ok_or_raise("publish_release", _PUBLISH(self.agent, self.canister, release))
+
+    def release(self) -> dict[str, Any] | None:
+        """Return the current release (version, wasm_hash, size, notes, published_at in ns), None before the first."""
+        return _RELEASE(self.agent, self.canister)
+
+    def create_zone(self, zone_id: str, rpc_host: str, rpc_path: str, call_token: bytes | None) -> bytes:
+        """Ask for a zone canister; returns its principal, the same when it was asked before by the same caller.
+
+        `call_token` is 32 bytes or None.
+        """
+        if call_token is None:
+            return _CREATE(self.agent, self.canister, zone_id, rpc_host, rpc_path)
+        return _CREATE_WITH_TOKEN(self.agent, self.canister, zone_id, rpc_host, rpc_path, call_token)
+
+    def cycles(self) -> int:
+        """Return the balance in cycles."""
+        return _CYCLES(self.agent, self.canister)
+
+    def status(self) -> dict[str, Any]:
+        """Return version, cycles, number of zones and the current release."""
+        return {
+            "version": _VERSION(self.agent, self.canister),
+            "cycles": self.cycles(),
+            "zones": _CHILDREN_COUNT(self.agent, self.canister),
+            "release": self.release(),
+        }

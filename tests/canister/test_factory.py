@@ -1,0 +1,218 @@
+"""The factory on the Wasm: releases, creation of zones, cycles for children."""
+
+import hashlib
+
+import pytest
+from ic.principal import Principal
+
+from tests.support.actor import Actor
+from tests.support.network import ANONYMOUS, CallRejected
+from tests.support.zones import BATTERY, RPC_HOST, TEAM, ZONE_ID, deploy_zone, join, key_id, member
+
+CHUNK = 1_000_000
+T = 10**12
+CREATION = (ZONE_ID, RPC_HOST, "/")
+
+
+@pytest.fixture
+def factory(network, factory_build):
+    return Actor(
+        network, network.deploy(factory_build.wasm, cycles=100 * T, controllers=[TEAM], sender=TEAM), factory_build.did
+    )
+
+
+@pytest.fixture
+def ready(factory, zone_build):
+    factory.call("refresh_controllers", sender=TEAM)
+    publish(factory, zone_build.wasm)
+    return factory
+
+
+def upload(factory: Actor, wasm: bytes) -> bytes:
+    digest = hashlib.sha256(wasm).digest()
+    for index, start in enumerate(range(0, len(wasm), CHUNK)):
+        chunk = {"wasm_hash": digest, "index": index, "data": wasm[start : start + CHUNK]}
+        assert factory.call("upload_release_chunk", chunk, sender=TEAM) == ("ok", index + 1)
+    return digest
+
+
+def publish(factory: Actor, wasm: bytes, version: int = 1000) -> bytes:
+    digest = upload(factory, wasm)
+    notice = {"version": version, "wasm_hash": digest, "notes": "first"}
+    assert factory.call("publish_release", notice, sender=TEAM) == ("ok", None)
+    return digest
+
+
+def rejection(factory: Actor, method: str, *values, sender=ANONYMOUS) -> str:
+    with pytest.raises(CallRejected) as caught:
+        factory.call(method, *values, sender=sender)
+    return caught.value.message
+
+
+def test_a_zone_is_created_from_the_release_and_works(ready, zone_build):
+    network = ready.network
+    before = network.cycles(ready.id)
+    created = ready.call("create_zone_availability_canister", *CREATION, sender=member(1))
+    assert ready.call("get_cycles_manager_children") == [created]
+    assert ready.call("get_cycles_manager_children_count") == 1
+    assert ready.call("get_my_zone", ZONE_ID, sender=member(1)) == created
+    assert ready.call("get_my_zone", ZONE_ID, sender=member(2)) is None
+    spent = before - network.cycles(ready.id)
+    assert 1.5 * T < spent < 1.52 * T
+    zone = Actor(network, Principal(created), zone_build.did)
+    assert zone.call("get_zone_id") == ZONE_ID
+    assert 0.9 * T < zone.call("get_cycles_balance") < 1.5 * T
+    join(zone, 1)
+    assert zone.call("add_message", key_id(1), b"first", sender=member(1)) == ("ok", 1)
+
+
+def test_asking_again_returns_the_same_canister_and_spends_nothing(ready):
+    created = ready.call("create_zone_availability_canister", *CREATION, sender=member(1))
+    before = ready.network.cycles(ready.id)
+    assert ready.call("create_zone_availability_canister", *CREATION, sender=member(1)) == created
+    assert ready.call("create_zone_availability_canister_with_token", *CREATION, None, sender=member(1)) == created
+    assert before - ready.network.cycles(ready.id) < 0.001 * T
+    other = rejection(ready, "create_zone_availability_canister", ZONE_ID, "other.host", "/", sender=member(1))
+    assert f"was created with rpc_host '{RPC_HOST}'" in other
+    token = rejection(ready, "create_zone_availability_canister_with_token", *CREATION, bytes(32), sender=member(1))
+    assert "another call_token" in token
+
+
+def test_nobody_takes_anothers_zone_id(ready):
+    first = ready.call("create_zone_availability_canister", *CREATION, sender=member(1))
+    second = ready.call("create_zone_availability_canister", *CREATION, sender=member(2))
+    assert first != second
+    assert sorted([first, second]) == ready.call("get_cycles_manager_children")
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        (("0x12", RPC_HOST, "/", None), "Invalid zone_id '0x12'"),
+        ((ZONE_ID, 'x"; evil = "', "/", None), "Invalid rpc_host"),
+        ((ZONE_ID, RPC_HOST, "", None), "Invalid rpc_path ''"),
+        ((ZONE_ID, RPC_HOST, "/", b"short"), "Invalid call token size: 5"),
+    ],
+)
+def test_bad_arguments_are_refused_before_a_cycle_is_spent(ready, values, text):
+    before = ready.network.cycles(ready.id)
+    assert text in rejection(ready, "create_zone_availability_canister_with_token", *values, sender=member(1))
+    assert before - ready.network.cycles(ready.id) < 0.0005 * T
+    assert ready.call("get_creation_budget")["used"] == 0
+
+
+def test_anonymous_callers_create_nothing(ready):
+    assert "Anonymous callers are refused" in rejection(ready, "create_zone_availability_canister", *CREATION)
+
+
+def test_the_daily_limit_holds_and_turns(ready):
+    assert ready.call("set_daily_creation_limit", 1, sender=TEAM) == ("ok", None)
+    assert ready.call("set_daily_creation_limit", 10_001, sender=TEAM) == (
+        "err",
+        "the daily limit is at most 10000, got 10001",
+    )
+    ready.call("create_zone_availability_canister", *CREATION, sender=member(1))
+    refused = rejection(ready, "create_zone_availability_canister", *CREATION, sender=member(2))
+    assert "the 1 creations of this day are used up: try again in" in refused
+    assert ready.call("create_zone_availability_canister", *CREATION, sender=member(1))
+    ready.network.advance(86_400)
+    assert ready.call("create_zone_availability_canister", *CREATION, sender=member(2))
+
+
+def test_a_poor_factory_creates_nothing_and_says_what_it_holds(network, factory_build, zone_build):
+    canister = network.deploy(factory_build.wasm, cycles=6 * T, controllers=[TEAM], sender=TEAM)
+    factory = Actor(network, canister, factory_build.did)
+    factory.call("refresh_controllers", sender=TEAM)
+    publish(factory, zone_build.wasm)
+    refused = rejection(factory, "create_zone_availability_canister", *CREATION, sender=member(1))
+    assert "a creation takes 1500000000000 and the reserve of 5000000000000 is never touched" in refused
+    assert factory.call("get_creation_budget")["used"] == 0
+
+
+def test_without_a_release_there_is_nothing_to_install(factory):
+    refused = rejection(factory, "create_zone_availability_canister", *CREATION, sender=member(1))
+    assert "no release of the zone canister is published yet" in refused
+
+
+def test_a_failed_installation_is_taken_up_where_it_stopped(factory, zone_build):
+    network = factory.network
+    factory.call("refresh_controllers", sender=TEAM)
+    publish(factory, b"\x00asm no module")
+    refused = rejection(factory, "create_zone_availability_canister", *CREATION, sender=member(1))
+    assert "installing the code failed" in refused
+    assert "is kept: ask again" in refused
+    assert factory.call("get_my_zone", ZONE_ID, sender=member(1)) is None
+    publish(factory, zone_build.wasm, 1001)
+    before = network.cycles(factory.id)
+    created = factory.call("create_zone_availability_canister", *CREATION, sender=member(1))
+    assert before - network.cycles(factory.id) < 0.1 * T
+    assert Principal(created).to_str() in refused
+    assert factory.call("get_cycles_manager_children") == [created]
+
+
+def test_releases_are_the_admins_business(ready, zone_build):
+    digest = hashlib.sha256(zone_build.wasm).digest()
+    release = ready.call("get_release")
+    assert release["wasm_hash"] == digest
+    assert (release["version"], release["size"], release["notes"]) == (1000, len(zone_build.wasm), "first")
+    assert ready.call("get_release_upload", digest) == {"chunks": 2, "bytes": len(zone_build.wasm)}
+    assert ready.call("get_release_upload", bytes(32)) is None
+    chunk = {"wasm_hash": bytes(32), "index": 0, "data": b"x"}
+    for stranger in (ANONYMOUS, member(1)):
+        assert "Caller is not an admin." in rejection(ready, "upload_release_chunk", chunk, sender=stranger)
+        notice = {"version": 2000, "wasm_hash": digest, "notes": ""}
+        assert "Caller is not an admin." in rejection(ready, "publish_release", notice, sender=stranger)
+        assert "Caller is not an admin." in rejection(ready, "set_daily_creation_limit", 5, sender=stranger)
+
+
+def test_bytes_with_another_hash_are_never_published(ready):
+    digest = hashlib.sha256(b"announced").digest()
+    ready.call("upload_release_chunk", {"wasm_hash": digest, "index": 0, "data": b"delivered"}, sender=TEAM)
+    notice = {"version": 2000, "wasm_hash": digest, "notes": ""}
+    label, text = ready.call("publish_release", notice, sender=TEAM)
+    assert label == "err"
+    assert "upload them again" in text
+    assert ready.call("get_release")["version"] == 1000
+
+
+def test_admins_are_the_controllers_and_follow_them(factory):
+    chunk = {"wasm_hash": bytes(32), "index": 0, "data": b"x"}
+    assert "call refresh_controllers once" in rejection(factory, "upload_release_chunk", chunk, sender=TEAM)
+    assert factory.call("refresh_controllers", sender=member(1)) == [TEAM.bytes]
+    factory.network.update_settings(factory.id, sender=TEAM, controllers=[TEAM, member(5)])
+    assert factory.call("refresh_controllers", sender=member(1)) == [TEAM.bytes]
+    factory.network.advance(60)
+    assert sorted(factory.call("refresh_controllers", sender=member(1))) == sorted([TEAM.bytes, member(5).bytes])
+    assert factory.call("upload_release_chunk", chunk, sender=member(5)) == ("ok", 1)
+
+
+def test_a_thirsty_child_drinks_within_its_quota(ready, zone_build):
+    network = ready.network
+    created = ready.call("create_zone_availability_canister", *CREATION, sender=member(1))
+    zone = Actor(network, Principal(created), zone_build.did)
+    assert zone.call("request_topup_if_low", sender=member(1)) == ("ok", 0)
+    assert "Anonymous" in rejection(zone, "request_topup_if_low")
+    while network.cycles(zone.id) >= 0.7 * T:
+        network.advance(30 * 86_400)
+    low = network.cycles(zone.id)
+    battery = network.cycles(ready.id)
+    assert zone.call("request_topup_if_low", sender=member(1)) == ("ok", 500_000_000_000)
+    assert network.cycles(zone.id) > low + 0.49 * T
+    assert network.cycles(ready.id) < battery - 0.5 * T
+    assert zone.call("request_topup_if_low", sender=member(1)) == ("ok", 0)
+
+
+def test_a_zone_asks_its_battery_once_in_ten_minutes(network, zone_build):
+    zone = deploy_zone(network, zone_build.wasm, zone_build.did, cycles=T // 2)
+    label, error = zone.call("request_topup_if_low", sender=member(1))
+    assert (label, error[0]) == ("err", "other")
+    assert BATTERY.to_str() in error[1]
+    assert "try again in" in zone.call("request_topup_if_low", sender=member(1))[1][1]
+    network.advance(600)
+    assert BATTERY.to_str() in zone.call("request_topup_if_low", sender=member(1))[1][1]
+
+
+@pytest.mark.parametrize("sender", [ANONYMOUS, member(1)])
+def test_only_children_are_fuelled(ready, sender):
+    refused = rejection(ready, "cycles_manager_transferCycles", 100_000_000_000, sender=sender)
+    assert refused.endswith("Calling principal must be a canister")

@@ -1,0 +1,129 @@
+"""State survives upgrades to the same and to changed code; a foreign stable memory is refused and left as it was."""
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import canister_build
+from tests.support.actor import Actor, init_argument
+from tests.support.network import CallRejected
+from tests.support.zones import RPC_HOST, TEAM, ZONE_ID, deploy_zone, join, key_id, member, zone_init
+
+T = 10**12
+SOURCE = Path(__file__).parents[2] / "src"
+
+
+@pytest.fixture(scope="session")
+def changed_zone(tmp_path_factory) -> bytes:
+    """The zone canister with another version number."""
+    root = tmp_path_factory.mktemp("changed") / "src"
+    for package in ("zone_canister", "canister_kit"):
+        shutil.copytree(SOURCE / package, root / package, ignore=shutil.ignore_patterns("__pycache__"))
+    main = root / "zone_canister" / "main.py"
+    main.write_text(re.sub(r"^VERSION = .*$", "VERSION = 4711", main.read_text(), flags=re.MULTILINE))
+    artifact = canister_build.build(str(root / "zone_canister"), builder="template", out=root.parent / "out")
+    return artifact.wasm_gz.read_bytes()
+
+
+def zone_state(zone: Actor) -> dict[str, Any]:
+    """Everything that a zone tells about its stores."""
+    reader = member(1)
+    keys = [key_id(number) for number in range(5)]
+    return {
+        "messages": zone.call("get_messages_by_range", 0, 2**32 - 1, sender=reader),
+        "by_key": [zone.call("get_messages_by_range_for_key", key, 0, 2**32 - 1, sender=reader) for key in keys],
+        "ends": [zone.call("get_max_message_id_by_key", key, sender=reader) for key in keys],
+        "numbers": [zone.call(f"get_{name}") for name in ("message_count", "message_usage", "max_message_id")],
+        "roles": [zone.call("get_role", member(number).bytes) for number in range(5)],
+        "facts": [zone.call(f"get_{name}") for name in ("zone_id", "installation_id")],
+    }
+
+
+@pytest.fixture
+def full_zone(network, zone_build) -> Actor:
+    zone = deploy_zone(network, zone_build.wasm, zone_build.did, call_token=b"\x22" * 32)
+    for number in range(1, 4):
+        join(zone, number, 100 * number)
+    items = [{"0": key_id(number % 4), "1": b"%d" % number * (number % 50)} for number in range(300)]
+    assert zone.call("add_messages", items, sender=member(1))[0] == "ok"
+    return zone
+
+
+@pytest.mark.parametrize("options", [{}, {"skip_pre_upgrade": True}])
+def test_a_zone_keeps_everything_through_upgrades(full_zone, zone_build, changed_zone, options):
+    network, zone = full_zone.network, full_zone
+    before = zone_state(zone)
+    network.upgrade(zone.id, zone_build.wasm, sender=TEAM, **options)
+    assert zone_state(zone) == before
+    other_arguments = init_argument(zone_build.did, zone_init(zone_id="0x" + "11" * 20, rpc_host="other"))
+    network.upgrade(zone.id, changed_zone, other_arguments, sender=TEAM, **options)
+    assert zone.call("get_version") == 4711
+    assert zone_state(zone) == before
+    network.upgrade(zone.id, zone_build.wasm, sender=TEAM, **options)
+    count = before["numbers"][0]
+    assert zone.call("add_message", key_id(1), b"after", sender=member(2)) == ("ok", count + 1)
+    last = zone.call("get_message_by_id", count + 1, sender=member(1))
+    assert last["prev_msg_id"] == before["ends"][1]
+    assert zone.call("get_message_by_id", last["prev_msg_id"], sender=member(1))["next_msg_id"] == count + 1
+
+
+def test_a_reinstalled_zone_is_empty(full_zone, zone_build):
+    network = full_zone.network
+    network.reinstall(full_zone.id, zone_build.wasm, init_argument(zone_build.did, zone_init()), sender=TEAM)
+    assert full_zone.call("get_message_count") == 0
+    assert full_zone.call("get_role", member(1).bytes) == 0
+
+
+def test_a_factory_keeps_everything_through_an_upgrade(network, factory_build, zone_build):
+    from tests.canister.test_factory import publish
+
+    canister_id = network.deploy(factory_build.wasm, cycles=100 * T, controllers=[TEAM], sender=TEAM)
+    factory = Actor(network, canister_id, factory_build.did)
+    factory.call("refresh_controllers", sender=TEAM)
+    publish(factory, zone_build.wasm)
+    created = factory.call("create_zone_availability_canister", ZONE_ID, RPC_HOST, "/", sender=member(1))
+
+    def state() -> list[Any]:
+        return [
+            factory.call("get_cycles_manager_children"),
+            factory.call("get_my_zone", ZONE_ID, sender=member(1)),
+            factory.call("get_release"),
+            factory.call("get_creation_budget"),
+        ]
+
+    before = state()
+    network.upgrade(factory.id, factory_build.wasm, sender=TEAM)
+    assert state() == before
+    assert factory.call("create_zone_availability_canister", ZONE_ID, RPC_HOST, "/", sender=member(1)) == created
+    assert factory.call("create_zone_availability_canister", ZONE_ID, RPC_HOST, "/", sender=member(2)) != created
+
+
+@pytest.mark.parametrize(
+    ("image", "text"),
+    [
+        (b"\x01\x00\x00\x00regions of another language", "foreign"),
+        (b"MGR\x02" + bytes(100), "foreign"),
+        (b"MGR\x01" + bytes(65_532) + b"BTR\x01" + bytes(100), "foreign"),
+    ],
+)
+def test_a_foreign_stable_memory_is_refused_and_left_as_it_was(full_zone, zone_build, image, text):
+    network, zone = full_zone.network, full_zone
+    network.pic.set_stable_memory(zone.id, image)
+    memory = network.stable_memory(zone.id)
+    with pytest.raises(CallRejected):
+        network.upgrade(zone.id, zone_build.wasm, sender=TEAM)
+    assert network.stable_memory(zone.id) == memory
+
+
+def test_another_kind_of_canister_is_refused_and_left_as_it_was(full_zone, factory_build):
+    network, zone = full_zone.network, full_zone
+    before = zone_state(zone)
+    memory = network.stable_memory(zone.id)
+    with pytest.raises(CallRejected) as caught:
+        network.upgrade(zone.id, factory_build.wasm, sender=TEAM)
+    assert "stable memory holds the layout 'zone 1 template': expected 'factory 1 template'" in caught.value.message
+    assert network.stable_memory(zone.id) == memory
+    assert zone_state(zone) == before

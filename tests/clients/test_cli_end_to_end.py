@@ -1,0 +1,211 @@
+"""The command line and the main job on a running network, in separate processes where users have them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from zones import cli, network
+from zones.sample_texts import sentences
+from zones.state import State
+
+
+class Tool:
+    """Runs commands of `zones` with one state folder."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str] | None = None) -> None:
+        self.state = State(folder)
+        self.capsys = capsys
+
+    def json(self, *arguments: str) -> dict[str, Any]:
+        """Run in this process with --json; returns the object printed. Exit code 0 is expected."""
+        assert self.capsys is not None
+        self.capsys.readouterr()
+        code = cli.main([*arguments, "--json", "--state", str(self.state.root)])
+        output = self.capsys.readouterr()
+        assert (code, output.err) == (0, "")
+        return json.loads(output.out)
+
+    def error(self, *arguments: str) -> tuple[int, str]:
+        """Run in this process; returns exit code and the one line of stderr."""
+        assert self.capsys is not None
+        self.capsys.readouterr()
+        code = cli.main([*arguments, "--state", str(self.state.root)])
+        error = self.capsys.readouterr().err
+        assert error.count("\n") == 1
+        return code, error
+
+    def process(self, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+        """Run as a process of its own."""
+        command = [sys.executable, "-m", "zones", *arguments, "--state", str(self.state.root)]
+        return subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A state folder with a running network, a factory and a zone."""
+    path = tmp_path_factory.mktemp("zones")
+    tool = Tool(path)
+    network.start(tool.state, 0)
+    try:
+        for step in ("deploy", "create"):
+            done = tool.process(step)
+            assert done.returncode == 0, done.stderr
+        yield path
+    finally:
+        network.stop(tool.state)
+
+
+@pytest.fixture
+def tool(folder: Path, capsys: pytest.CaptureFixture[str]) -> Tool:
+    return Tool(folder, capsys)
+
+
+def test_the_network_shows_where_it_runs(tool: Tool) -> None:
+    shown = tool.json("network", "status")
+    assert shown["running"]
+    assert httpx.get(shown["url"] + "/api/v2/status", trust_env=False).status_code == 200
+
+
+def test_deploying_again_changes_nothing(tool: Tool) -> None:
+    again = tool.json("deploy")
+    assert (again["installed"], again["published"]) == (False, False)
+    status = tool.json("status")
+    assert status["factory"]["canister"] == again["factory"]
+    assert status["factory"]["release"]["wasm_sha256"] == again["zone_wasm_sha256"]
+
+
+def test_a_zone_is_created_joined_written_to_and_read(tool: Tool) -> None:
+    zone = tool.json("create")
+    for name, role in (("alice", 200), ("bob", 400)):
+        joined = tool.json("join", "--identity", name, "--zone", zone["zone_id"], "--role", str(role))
+        assert (joined["canister"], joined["role"]) == (zone["canister"], role)
+    texts = [*sentences(30), "Grüße, 世界"]
+    sent = tool.process("send", "--identity", "alice", "--json", "--batch", "7", text="\n\n".join(texts) + "\n")
+    assert sent.returncode == 0, sent.stderr
+    figures = json.loads(sent.stdout)
+    assert (figures["messages"], figures["first_id"], figures["last_id"], figures["batches"]) == (31, 1, 31, 5)
+    read = tool.json("read", "--identity", "bob", "--zone", zone["canister"])["messages"]
+    assert [message["text"] for message in read] == texts
+    part = tool.json("read", "--identity", "bob", "--from", "5", "--to", "6", "--sender", read[0]["sender"])
+    assert [message["id"] for message in part["messages"]] == [5, 6]
+    shown = tool.process("read", "--identity", "bob", "--from", "31")
+    assert shown.stdout.rstrip().endswith("Grüße, 世界")
+    status = tool.json("status")["zone"]
+    assert (status["messages"], status["last_id"]) == (31, 31)
+    assert {member["name"]: member["role"] for member in status["members"]} == {"alice": 200, "bob": 400}
+
+
+def test_a_stranger_is_refused_by_the_zone(tool: Tool) -> None:
+    tool.state.identity("mallory", create=True)
+    for command in ("read", "send"):
+        done = tool.process(command, "--identity", "mallory", text="let me in\n")
+        assert (done.returncode, done.stdout) == (3, "")
+        assert done.stderr == ("zones: error: mallory is no member of the zone (zones join --identity mallory)\n")
+
+
+def test_a_machine_that_knows_only_canister_and_key_reads_too(tool: Tool, tmp_path: Path) -> None:
+    zone = tool.json("create")
+    tool.json("join", "--identity", "carol")
+    tool.process("send", "--identity", "carol", text="from afar\n")
+    other = Tool(tmp_path, tool.capsys)
+    for path in (tool.state.identity_path("carol"), tool.state.key_path(zone["zone_id"])):
+        copy = tmp_path / path.relative_to(tool.state.root)
+        copy.parent.mkdir(parents=True)
+        copy.write_bytes(path.read_bytes())
+    url = tool.state.network()["url"]
+    read = other.json("read", "--identity", "carol", "--network", url, "--zone", zone["canister"])
+    assert [message["text"] for message in read["messages"]] == ["from afar"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["join", "--identity", "erin", "--role", str(2**256)], 1, "is no role"),
+        (["create", "--rpc-path", "no-slash"], 3, "Invalid rpc_path"),
+        (["join", "--identity", "mallory", "--public-key", "04" + "00" * 64], 3, "update_role"),
+        (["status", "--zone", "aaaaa-aa"], 1, "no zone on"),
+        (["status", "--factory", "aaaaa-aa"], 2, "refuses the request"),
+        (["status", "--factory", "rwlgt-iiaaa-aaaaa-aaaaa-cai"], 3, "get_version"),
+        (
+            ["deploy", "--notes", "x" * 801, "--factory", "rwlgt-iiaaa-aaaaa-aaaaa-cai"],
+            3,
+            "rwlgt-iiaaa-aaaaa-aaaaa-cai",
+        ),
+    ],
+)
+def test_what_a_canister_refuses_is_one_line(tool: Tool, arguments: list[str], code: int, said: str) -> None:
+    tool.state.identity("mallory", create=not tool.state.identity_path("mallory").exists())
+    found, error = tool.error(*arguments)
+    assert found == code
+    assert said in error
+
+
+def test_a_zone_with_a_call_token_asks_with_it(tool: Tool) -> None:
+    tool.json("create", "--call-token", "5a" * 32)
+    assert tool.json("join", "--identity", "dave")["role"] == 200
+
+
+def test_a_network_is_started_and_stopped_with_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tool = Tool(tmp_path, capsys)
+    started = tool.json("network", "start", "--port", "0")
+    assert started["running"]
+    code, error = tool.error("network", "start", "--port", "0")
+    assert (code, "runs already" in error) == (1, True)
+    assert tool.json("network", "stop") == {"stopped": True, "url": started["url"]}
+    assert tool.json("network", "status") == {"running": False}
+
+
+def test_the_network_starts_in_the_foreground_and_cleans_up(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "zones", "network", "start", "--foreground", "--port", "0", "--json"]
+    with subprocess.Popen([*command, "--state", str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["running"]
+        local = network.find(State(tmp_path))
+        assert local is not None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+    assert not State(tmp_path).network()
+    assert not local.localnet.alive()
+    assert not local.membership.alive()
+
+
+def test_the_main_job_delivers_every_message(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "zones.demo", "--once", "--json", "--port", "0", "--messages", "1000"]
+    done = subprocess.run([*command, "--state", str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["intact"]
+    assert (report["sent"], report["arrived"], len(report["members"])) == (1000, 1000, 2)
+    assert report["send_cycles"] > 0
+    assert not State(tmp_path).network()
+
+
+@pytest.mark.parametrize(
+    ("number", "moment"), [(signal.SIGTERM, "deploying"), (signal.SIGINT, "asking"), (signal.SIGTERM, "encrypts")]
+)
+def test_the_main_job_leaves_no_process_behind_when_it_is_ended(
+    tmp_path: Path, number: signal.Signals, moment: str
+) -> None:
+    command = [sys.executable, "-m", "zones.demo", "--port", "0", "--state", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        said = next((line for line in process.stderr if moment in line), None)
+        assert said is not None
+        local = network.find(State(tmp_path))
+        assert local is not None
+        assert local.alive()
+        process.send_signal(number)
+        assert process.wait(timeout=60) == 128 + number
+        assert "Traceback" not in process.stderr.read()
+    assert not local.localnet.alive()
+    assert not local.membership.alive()
+    assert not State(tmp_path).network()

@@ -1,0 +1,177 @@
+"""What users get wrong: one line on stderr that says what to do, the right exit code, never a traceback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from zones import cli
+from zones.state import State, ZoneRecord
+
+NOWHERE = "http://127.0.0.1:9"
+"""A port nobody listens on (discard)."""
+ZONE_ID = "0x" + "ab" * 20
+
+
+def run(capsys: pytest.CaptureFixture[str], state: Path, *arguments: str) -> tuple[int, str]:
+    """Exit code and stderr of one command."""
+    try:
+        code = cli.main([*arguments, "--state", str(state)] if arguments and arguments[-1] != "--help" else arguments)
+    except SystemExit as exit_:
+        code = exit_.code if isinstance(exit_.code, int) else 1
+    return code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ([], 1, "COMMAND"),
+        (["dance"], 1, "invalid choice: 'dance'"),
+        (["network"], 1, "ACTION"),
+        (["network", "start", "--port", "many"], 1, "invalid int value: 'many'"),
+        (["network", "start", "--port", "70000"], 1, "127.0.0.1:70000 can't be used"),
+        (["deploy", "--cycles", "lots"], 1, "'lots' is no amount of cycles (write 1500000000000, 1500B or 1.5T;"),
+        (["deploy", "--factory", "here"], 1, "'here' is no principal"),
+        (["deploy", "--builder", "make"], 1, "invalid choice: 'make'"),
+        (["deploy"], 2, "no network answers at http://127.0.0.1:9"),
+        (["create"], 1, "no factory was deployed to http://127.0.0.1:9 yet (run `zones deploy`"),
+        (["create", "--factory", "here"], 1, "'here' is no principal"),
+        (["create", "--factory", "aaaaa-aa"], 1, "name it with --zone-id and --rpc-host"),
+        (["create", "--zone-id", "0x12"], 1, "'0x12' is no zone id (a zone id is 0x and 40 hexadecimal digits)"),
+        (["create", "--rpc-host", "https://host"], 1, "give host or host:port without https://"),
+        (["create", "--call-token", "12"], 1, "a call token is 64 hexadecimal digits"),
+        (["join"], 1, "no zone was created on http://127.0.0.1:9 yet (run `zones create`"),
+        (["join", "--public-key", "04aa"], 1, "04 and 128 hexadecimal digits; this has 4 characters"),
+        (["join", "--role", "0"], 1, "'0' is no whole number above 0"),
+        (["join", "--identity", "../x"], 1, "'../x' is no identity name"),
+        (["send"], 1, "there is no identity 'owner'"),
+        (["send", "--batch", "0"], 1, "'0' is no whole number above 0"),
+        (["read", "--from", "first"], 1, "'first' is no whole number above 0"),
+        (["read", "--from", "9", "--to", "3"], 1, "--from 9 is after --to 3"),
+        (["read", "--sender", "alice"], 1, "'alice' is no address"),
+        (["status"], 1, "no factory was deployed"),
+        (["status", "--zone", "rwlgt-iiaaa-aaaaa-aaaaa-cai"], 2, "no network answers"),
+    ],
+)
+def test_a_mistake_is_one_line_and_an_exit_code(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str], code: int, said: str
+) -> None:
+    named = ["--network", NOWHERE] if arguments and arguments[0] not in ("dance", "network") else []
+    found, error = run(capsys, tmp_path, *arguments, *named)
+    assert (found, error.count("\n")) == (code, 1)
+    assert error.startswith("zones: error: ")
+    assert said in error
+
+
+@pytest.mark.parametrize(
+    "named", ["mainnet", "", "http://", "http://[", "http://host:port", "ftp://127.0.0.1", "127.0.0.1:4943"]
+)
+@pytest.mark.parametrize("command", ["status", "send"])
+def test_an_unknown_network_is_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str, named: str
+) -> None:
+    State(tmp_path).identity("owner", create=True)
+    code, error = run(capsys, tmp_path, command, "--network", named)
+    assert (code, error.count("\n")) == (1, 1)
+    assert f"{named!r} is no network" in error
+    assert "name local, ic or a URL such as http://127.0.0.1:4943" in error
+
+
+def test_a_state_folder_that_is_none_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    code, error = run(capsys, tmp_path / "file", "network", "start")
+    assert (code, error.count("\n")) == (1, 1)
+    assert "Not a directory" in error
+
+
+@pytest.mark.parametrize("content", ["[1]", '{"%s": 7}', '{"%s": {"zones": [{"id": 1}]}}', '{"%s": {"zones": 1}}'])
+def test_broken_records_are_named(capsys: pytest.CaptureFixture[str], tmp_path: Path, content: str) -> None:
+    state = State(tmp_path)
+    state.identity("owner", create=True)
+    (tmp_path / "deployments.json").write_text(content.replace("%s", NOWHERE))
+    code, error = run(capsys, tmp_path, "read", "--network", NOWHERE)
+    assert (code, error.count("\n")) == (1, 1)
+    assert "deployments.json" in error
+    assert "mend or remove it" in error
+
+
+def test_mainnet_needs_a_factory_that_has_cycles(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, error = run(capsys, tmp_path, "deploy", "--network", "ic")
+    assert (code, error.count("\n")) == (1, 1)
+    assert "mainnet gives no cycles away" in error
+
+
+def with_zone(folder: Path, *, key: bool) -> State:
+    state = State(folder)
+    state.identity("owner", create=True)
+    state.add_zone(NOWHERE, ZoneRecord(ZONE_ID, "rwlgt-iiaaa-aaaaa-aaaaa-cai", "host"))
+    if key:
+        state.key_path(ZONE_ID).parent.mkdir()
+        state.key_path(ZONE_ID).write_bytes(state.identity_path("owner").read_bytes())
+    return state
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key", "code", "said"),
+    [
+        (["read"], False, 1, "ask a member of the zone for a copy of it"),
+        (["send", "--file", "missing.txt"], True, 1, "missing.txt can't be read: No such file or directory"),
+        (["send", "--file", "picture.png"], True, 1, "picture.png is no UTF-8 text"),
+        (["send", "--file", "notes.txt"], True, 2, "no network answers"),
+        (["send", "--zone", "0x12"], True, 1, f"known zones: {ZONE_ID}"),
+        (["join", "--role", "200"], True, 1, "roles come from the zone's contract"),
+        (["read"], True, 2, "no network answers"),
+    ],
+)
+def test_a_mistake_with_a_zone_is_one_line_too(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    key: bool,
+    code: int,
+    said: str,
+) -> None:
+    with_zone(tmp_path, key=key)
+    monkeypatch.chdir(tmp_path)
+    Path("picture.png").write_bytes(b"\x89PNG\xff")
+    Path("notes.txt").write_text("hello\n")
+    found, error = run(capsys, tmp_path, *arguments, "--network", NOWHERE)
+    assert (found, error.count("\n")) == (code, 1)
+    assert said in error
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["network start", "network stop", "network status", "deploy", "create", "join", "send", "read", "status"],
+)
+def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    with pytest.raises(SystemExit) as exited:
+        cli.main([*command.split(), "--help"])
+    text = capsys.readouterr().out
+    assert exited.value.code == 0
+    assert f"example:\n  zones {command}" in text
+    assert "--json" in text
+    assert "--state" in text
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+    program = [sys.executable, "-m", "zones", "network", "status", "--state", str(tmp_path)]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 0
+
+
+def test_a_stopped_network_is_told_apart_from_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert cli.main(["network", "stop", "--state", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == "no local network was running\n"
+    (tmp_path / "network.json").write_text('{"url": "http://127.0.0.1:1"}')
+    code, error = run(capsys, tmp_path, "network", "status")
+    assert code == 1
+    assert "is no record of a network" in error

@@ -1,0 +1,272 @@
+"""The IC's HTTP interface: `ic-py`, signatures, request ids, certificates."""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import cbor2
+import httpx
+import pytest
+from ic.agent import Agent
+from ic.candid import Types, encode
+from ic.certificate import lookup
+from ic.client import Client
+from ic.identity import DelegateIdentity, Identity
+from ic.principal import Principal
+
+from localnet import candid
+from localnet import management_types as types
+from localnet.envelope import request_id
+from tests.localnet.test_outcalls import FETCHER, TRANSFORMED, rejection, request, response, web_server
+from tests.localnet.wat import COUNTER, canister, number
+from tests.support.standalone import standalone
+
+__all__ = ["web_server"]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A standalone network."""
+    with standalone(tmp_path_factory.mktemp("standalone")) as url:
+        yield url
+
+
+class RawAgent:
+    """`ic-py`'s agent without Candid: replies are bytes."""
+
+    def __init__(self, url: str, identity: Identity | None = None) -> None:
+        self.agent = Agent(identity or Identity(), Client(url))
+
+    def update(self, target: str, method: str, arg: bytes, effective: str | None = None) -> bytes:
+        """Call and poll for the reply."""
+        content = {
+            "request_type": "call",
+            "sender": self.agent.identity.sender().bytes,
+            "canister_id": Principal.from_str(target).bytes,
+            "method_name": method,
+            "arg": arg,
+            "ingress_expiry": self.agent.get_expiry_date(),
+        }
+        from ic.agent import sign_request
+
+        rid, data = sign_request(content, self.agent.identity)
+        where = effective or target
+        self.agent.call_endpoint(where, rid, data)
+        status, result = self.agent.poll(where, rid, delay=0.02, timeout=20)
+        if status != "replied":
+            raise RuntimeError(result.decode() if isinstance(result, bytes) else str(status))
+        assert isinstance(result, bytes)
+        return result
+
+    def deploy(self, module: bytes) -> str:
+        """Create a canister and install code."""
+        arg = candid.encode([types.PROVISIONAL_CREATE], [{}])
+        reply = self.update("aaaaa-aa", "provisional_create_canister_with_cycles", arg)
+        canister_id = candid.decode(reply, [types.CANISTER_ID])[0]["canister_id"]
+        text = Principal(canister_id).to_str()
+        value = {"mode": ("install", None), "canister_id": canister_id, "wasm_module": module, "arg": b""}
+        self.update("aaaaa-aa", "install_code", candid.encode([types.INSTALL], [value]), text)
+        return text
+
+
+def test_ic_py_updates_and_queries(address: str) -> None:
+    body = """
+    (func (export "canister_query greet") (call $answer (i32.const 100) (i32.const 15)))
+    (func (export "canister_update greet_slowly") (call $answer (i32.const 100) (i32.const 15)))
+    """
+    text = encode([{"type": Types.Text, "value": "hallo"}])
+    raw = RawAgent(address)
+    target = raw.deploy(canister(body.replace("15", str(len(text))), {100: text}))
+    agent = Agent(Identity(), Client(address))
+    assert agent.query_raw(target, "greet", encode([]))[0]["value"] == "hallo"
+    assert agent.update_raw(target, "greet_slowly", encode([]))[0]["value"] == "hallo"
+    with pytest.raises(Exception, match="has no update method"):
+        agent.update_raw(target, "nothing", encode([]))
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "secp256k1", "delegated"])
+def test_every_kind_of_identity_is_accepted(address: str, kind: str) -> None:
+    body = """
+    (func (export "canister_query who")
+      (call $msg_caller_copy (i32.const 100) (i32.const 0) (call $msg_caller_size))
+      (call $answer (i32.const 100) (call $msg_caller_size)))
+    """
+    identity = Identity(type="secp256k1" if kind == "secp256k1" else "ed25519")
+    target = RawAgent(address, identity).deploy(canister(body))
+    content = query_content(target, "who", identity.sender().bytes)
+    envelope = signed(content, identity)
+    if kind == "delegated":
+        session = Identity()
+        key, _ = session.sign(b"")
+        delegation = {"pubkey": key, "expiration": time.time_ns() + 60_000_000_000}
+        message = b"\x1aic-request-auth-delegation" + request_id(delegation)
+        owner_key, signature = identity.sign(message)
+        envelope = signed(content, session)
+        envelope["sender_pubkey"] = owner_key
+        envelope["sender_delegation"] = [{"delegation": delegation, "signature": signature}]
+    answer = post(address, target, "query", envelope)
+    assert answer["reply"]["arg"] == identity.sender().bytes
+    assert DelegateIdentity is not None
+
+
+def query_content(target: str, method: str, sender: bytes = b"\x04", **changes: Any) -> dict[str, Any]:
+    return {
+        "request_type": "query",
+        "sender": sender,
+        "canister_id": Principal.from_str(target).bytes,
+        "method_name": method,
+        "arg": b"",
+        "ingress_expiry": time.time_ns() + 60_000_000_000,
+        **changes,
+    }
+
+
+def signed(content: dict[str, Any], identity: Identity) -> dict[str, Any]:
+    key, signature = identity.sign(b"\x0aic-request" + request_id(content))
+    return {"content": content, "sender_pubkey": key, "sender_sig": signature}
+
+
+def send(url: str, target: str, kind: str, envelope: Any, version: str = "v2") -> httpx.Response:
+    body = envelope if isinstance(envelope, bytes) else cbor2.dumps(envelope)
+    headers = {"content-type": "application/cbor"}
+    path = f"{url}/api/{version}/canister/{target}/{kind}"
+    return httpx.post(path, content=body, headers=headers, timeout=30)
+
+
+def post(url: str, target: str, kind: str, envelope: Any, version: str = "v2") -> Any:
+    reply = send(url, target, kind, envelope, version)
+    assert reply.status_code == 200, reply.text
+    return cbor2.loads(reply.content)
+
+
+@pytest.fixture(scope="module")
+def counter(address: str) -> str:
+    """A counter on the standalone network."""
+    return RawAgent(address).deploy(canister(COUNTER))
+
+
+def test_forged_expired_and_unsigned_requests_are_refused(address: str, counter: str) -> None:
+    identity, other = Identity(), Identity()
+    content = query_content(counter, "read", identity.sender().bytes)
+    good = signed(content, identity)
+    assert send(address, counter, "query", good).status_code == 200
+    flipped = bytes([good["sender_sig"][0] ^ 1]) + good["sender_sig"][1:]
+    cases = [
+        ({**good, "sender_sig": flipped}, 403, "Invalid signature"),
+        ({**good, "sender_pubkey": other.sign(b"")[0]}, 403, "is not the key of"),
+        ({"content": content}, 403, "not signed"),
+        ({**good, "content": {**content, "method_name": "other"}}, 403, "Invalid signature"),
+        (signed({**content, "ingress_expiry": 1}, identity), 400, "ingress_expiry not within"),
+        (signed({**content, "ingress_expiry": time.time_ns() * 2}, identity), 400, "ingress_expiry not within"),
+        ({"content": {**content, "sender": b"\x04"}, "sender_sig": b"x"}, 403, "not signed"),
+        (b"no cbor \xff", 400, "CBOR"),
+        (cbor2.dumps([1, 2]), 400, "envelope"),
+    ]
+    for envelope, status, text in cases:
+        reply = send(address, counter, "query", envelope)
+        assert (reply.status_code, text in reply.text) == (status, True), reply.text
+    wrong = send(address, "aaaaa-aa", "query", good)
+    assert (wrong.status_code, "effective" in wrong.text) == (400, True)
+
+
+def test_request_ids_are_the_specification_s(address: str) -> None:
+    # The example of the IC interface specification, "Request ids".
+    content = {
+        "request_type": "call",
+        "canister_id": b"\x00\x00\x00\x00\x00\x00\x04\xd2",
+        "method_name": "hello",
+        "arg": b"DIDL\x00\xfd*",
+    }
+    assert request_id(content).hex() == "8781291c347db32a9d8c10eb62b710fce5a93be676474c42babc74c51858f94b"
+
+
+def reconstruct(tree: Any) -> bytes:
+    """Root hash of a hash tree in CBOR form, by the specification's rules."""
+
+    def sha(domain: str, *parts: bytes) -> bytes:
+        return hashlib.sha256(bytes([len(domain)]) + domain.encode() + b"".join(parts)).digest()
+
+    if tree[0] == 0:
+        return sha("ic-hashtree-empty")
+    if tree[0] == 1:
+        return sha("ic-hashtree-fork", reconstruct(tree[1]), reconstruct(tree[2]))
+    if tree[0] == 2:
+        return sha("ic-hashtree-labeled", tree[1], reconstruct(tree[2]))
+    return sha("ic-hashtree-leaf", tree[1]) if tree[0] == 3 else tree[1]
+
+
+def verify(certificate: dict[str, Any], root_key: bytes) -> None:
+    """Check a certificate's BLS signature with another routine than the one that signed."""
+    from py_ecc.bls.g2_primitives import signature_to_G2
+    from py_ecc.bls.hash_to_curve import hash_to_G1
+    from py_ecc.bls.point_compression import decompress_G1
+    from py_ecc.optimized_bls12_381 import G2, pairing  # pyright: ignore[reportPrivateImportUsage]
+
+    message = b"\x0dic-state-root" + reconstruct(certificate["tree"])
+    hasher: Any = hashlib.sha256
+    point = hash_to_G1(message, b"BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_NUL_", hasher)
+    signature = decompress_G1(int.from_bytes(certificate["signature"], "big"))  # pyright: ignore[reportArgumentType]
+    assert pairing(G2, signature) == pairing(signature_to_G2(root_key[-96:]), point)  # pyright: ignore[reportArgumentType]
+
+
+def test_certificates_hold_and_reveal_what_was_asked(address: str, counter: str) -> None:
+    status = cbor2.loads(httpx.get(f"{address}/api/v2/status").content)
+    agent = Agent(Identity(), Client(address))
+    target = Principal.from_str(counter).bytes
+    certificate = agent.read_state_raw(counter, [[b"canister", target, b"module_hash"], [b"time"]])
+    assert lookup([b"canister", target, b"module_hash"], certificate) == hashlib.sha256(canister(COUNTER)).digest()
+    verify(certificate, status["root_key"])
+
+
+def test_a_call_is_answered_at_once_through_v3(address: str, counter: str) -> None:
+    content = query_content(counter, "increment", request_type="call", nonce=b"1")
+    answer = post(address, counter, "call", {"content": content}, "v3")
+    assert answer["status"] == "replied"
+    certificate = cbor2.loads(answer["certificate"])
+    rid = request_id(content)
+    assert lookup([b"request_status", rid, b"status"], certificate) == b"replied"
+    assert number(lookup([b"request_status", rid, b"reply"], certificate)) >= 1
+
+
+def test_a_call_that_is_not_accepted_says_why(address: str, counter: str) -> None:
+    nobody = Principal(b"\xff" * 8 + b"\x01\x01").to_str()
+    content = query_content(nobody, "increment", request_type="call")
+    answer = post(address, nobody, "call", {"content": content})
+    assert (answer["status"], answer["reject_code"], answer["error_code"]) == (
+        "non_replicated_rejection",
+        3,
+        "IC0301",
+    )
+
+
+def test_paths_of_others_are_not_readable(address: str, counter: str) -> None:
+    content = query_content(counter, "increment", request_type="call", nonce=b"2")
+    post(address, counter, "call", {"content": content}, "v3")
+    stranger = Identity()
+
+    def read(paths: list[list[bytes]]) -> httpx.Response:
+        wanted = {
+            "request_type": "read_state",
+            "sender": stranger.sender().bytes,
+            "paths": paths,
+            "ingress_expiry": time.time_ns() + 60_000_000_000,
+        }
+        return send(address, counter, "read_state", signed(wanted, stranger))
+
+    assert read([[b"request_status", request_id(content)]]).status_code == 403
+    assert read([[b"canister", b"other", b"module_hash"]]).status_code == 404
+    assert read([[b"nonsense"]]).status_code == 404
+    assert read([[b"time"]]).status_code == 200
+
+
+def test_outcalls_go_out_to_mapped_hosts_only(tmp_path: Any, web_server: int) -> None:
+    with standalone(tmp_path, "--outcall", f"rpc.example.org=http://127.0.0.1:{web_server}") as url:
+        agent = RawAgent(url)
+        fetcher = agent.deploy(canister(FETCHER, {100: b"http_request", 200: TRANSFORMED}, memory="40"))
+        headers = [{"name": "x-test", "value": "7"}]
+        arg = request("https://rpc.example.org/a?b=c", method=("post", None), body=b"question", headers=headers)
+        answer = response(agent.update(fetcher, "fetch", arg))
+        assert (answer["status"], answer["body"]) == (202, b"/a?b=c rpc.example.org 7 question")
+        code, text = rejection(agent.update(fetcher, "fetch", request("https://other.example.org/")))
+        assert (code, "other.example.org is not one" in text) == (2, True)

@@ -1,0 +1,106 @@
+"""Canisters built on the genuine template start and answer: bundler and rules keep on the Wasm what they promise."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+import wasmtime
+from ic.candid import Types, decode, encode
+
+from canister_build import build
+from canister_build.kybra_api import IC_FUNCTIONS, MAP_METHODS, NAMES, STANDARD_MODULES
+from canister_build.template import find
+from tests.canister.template_host import CanisterTrap, Host, load
+from tests.support.canister_sources import EVERYTHING, write_package
+
+ANONYMOUS = b"\x04"
+BLOB = Types.Vec(Types.Nat8)  # pyright: ignore[reportArgumentType]  ic-py annotates it wrongly
+
+
+@pytest.fixture(scope="module")
+def engine() -> wasmtime.Engine:
+    """One that compiles fast and runs slowly: these canisters do little."""
+    config = wasmtime.Config()
+    config.consume_fuel = True
+    config.cranelift_opt_level = "none"
+    return wasmtime.Engine(config)
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory, engine):
+    """Builds a canister from a package folder and gives its module on the host, not yet installed."""
+    if find() is None:
+        pytest.skip("there is no template yet; `make wasm` builds it")
+
+    def started(folder: Path) -> Host:
+        out = tmp_path_factory.mktemp("built")
+        wasm = out / "canister.wasm"
+        wasm.write_bytes(gzip.decompress(build(str(folder), builder="template", out=out).wasm_gz.read_bytes()))
+        return Host(load(engine, wasm), engine)
+
+    return started
+
+
+@pytest.fixture(scope="module")
+def everything(start) -> Host:
+    """The sample canister, installed."""
+    host = start(EVERYTHING)
+    owner, name = {"type": Types.Principal, "value": "aaaaa-aa"}, {"type": Types.Opt(Types.Text), "value": ["ab"]}
+    host.install(encode([owner, name]))
+    return host
+
+
+def value_of(reply: bytes | None) -> object:
+    assert reply is not None
+    return decode(reply)[0]["value"]
+
+
+def test_a_canister_of_several_modules_starts_and_answers(everything):
+    assert value_of(everything.query("get_version").reply) == 7
+
+
+def test_maps_declared_away_from_main_work(everything):
+    argument = encode([{"type": Types.Text, "value": "a"}, {"type": BLOB, "value": list(b"data")}])
+    assert value_of(everything.update("remember", argument).reply) == 1
+
+
+def test_a_guard_in_another_module_refuses(everything):
+    answer = everything.update("manual", encode([{"type": BLOB, "value": []}]), caller=ANONYMOUS)
+    assert answer.reject == "Not a member of the zone"
+
+
+@pytest.fixture(scope="module")
+def api(start, tmp_path_factory) -> Host:
+    """A canister that imports all a canister may, and fails when asked to."""
+    lines = [f"from kybra import {', '.join(sorted(NAMES))}"]
+    for module, names in sorted(STANDARD_MODULES.items()):
+        if names is not None and module != "__future__":
+            lines.append(f"from {module} import {', '.join(sorted(names))}")
+    lines += [
+        "entries = StableBTreeMap[nat, nat](memory_id=0, max_key_size=16, max_value_size=16)",
+        f"wanted = {sorted(IC_FUNCTIONS)!r}",
+        f"wanted_of_maps = {sorted(MAP_METHODS)!r}",
+        "@query",
+        "def missing() -> Vec[text]:",
+        "    return [n for n in wanted if not hasattr(ic, n)] + [n for n in wanted_of_maps if not hasattr(entries, n)]",
+        "@query",
+        "def fail() -> nat:",
+        "    return digits('x')",
+    ]
+    folder = tmp_path_factory.mktemp("api")
+    files = {
+        "main.py": "from bad.digits import digits\n" + "\n".join(lines) + "\n",
+        "digits.py": "def digits(t):\n    return int(t)\n",
+    }
+    host = start(write_package(folder, files))
+    host.install()
+    return host
+
+
+def test_everything_the_rules_allow_is_there(api):
+    assert value_of(api.query("missing").reply) == []
+
+
+def test_an_error_in_a_method_is_told(api):
+    with pytest.raises(CanisterTrap, match="ValueError: invalid literal for int"):
+        api.query("fail")
