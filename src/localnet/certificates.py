@@ -1,4 +1,4 @@
-"""A subnet's BLS key, and certificates signed with it.
+"""A subnet's keys: BLS for certificates, and its node's Ed25519 for answers to queries.
 
 The IC signs in G1 with public keys in G2 (ciphersuite BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_NUL_). Which
 state a certificate is about is `state_tree`'s business.
@@ -11,6 +11,7 @@ from functools import cache, cached_property
 from typing import Any
 
 import cbor2
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from py_ecc.bls.g2_primitives import G2_to_signature
 from py_ecc.bls.hash_to_curve import hash_to_G1
 from py_ecc.bls.point_compression import compress_G1
@@ -21,6 +22,8 @@ from localnet import principal
 _DST = b"BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_NUL_"
 _DER_PREFIX = bytes.fromhex("308182301d060d2b0601040182dc7c0503010201060c2b0601040182dc7c05030201036100")
 _STATE_ROOT = b"\x0dic-state-root"
+_RESPONSE = b"\x0bic-response"
+_ED25519_DER_PREFIX = bytes.fromhex("302a300506032b6570032100")
 SELF_DESCRIBE_TAG = 55799
 
 
@@ -59,3 +62,17 @@ class Certifier:
         """The signature (48 bytes) on a state tree's root hash. Takes some 20 ms."""
         point = multiply(hash_to_G1(_STATE_ROOT + root_hash, _DST, _sha256), self._secret)
         return int(compress_G1(point)).to_bytes(48, "big")
+
+
+class NodeKey:
+    """The key of a subnet's only node: signs answers to queries."""
+
+    def __init__(self, seed: bytes) -> None:
+        secret = hashlib.sha256(b"localnet node key" + seed).digest()
+        self._key = Ed25519PrivateKey.from_private_bytes(secret)
+        self.der_public_key = _ED25519_DER_PREFIX + self._key.public_key().public_bytes_raw()
+        self.node_id = principal.self_authenticating(self.der_public_key)
+
+    def sign(self, response_hash: bytes) -> bytes:
+        """The signature on the hash of a query's response."""
+        return self._key.sign(_RESPONSE + response_hash)

@@ -37,6 +37,7 @@ def routes(prefix: str, network_of: NetworkOf, workers: Workers) -> list[Route]:
         ("/api/v2/status", "GET", api.status),
         ("/api/v2/canister/{effective}/call", "POST", api.call),
         ("/api/v3/canister/{effective}/call", "POST", api.sync_call),
+        ("/api/v4/canister/{effective}/call", "POST", api.sync_call),
         ("/api/v2/canister/{effective}/query", "POST", api.query),
         ("/api/v3/canister/{effective}/query", "POST", api.query),
         ("/api/v2/canister/{effective}/read_state", "POST", api.read_state),
@@ -144,9 +145,15 @@ class IcApi:
 
         try:
             reply = await self._workers.run(evaluate)
+            answer: dict[str, Any] = {"status": "replied", "reply": {"arg": reply}}
         except Reject as reject:
-            return _cbor({"status": "rejected", **_rejection(Rejection.of(reject))})
-        return _cbor({"status": "replied", "reply": {"arg": reply}})
+            answer = {"status": "rejected", **_rejection(Rejection.of(reject))}
+        subnet = network.subnet_of(effective) or network.default_subnet()
+        time = network.clock.now
+        rid = envelope.request_id(content)
+        digest = envelope.request_id({**answer, "timestamp": time, "request_id": rid})
+        signature = {"timestamp": time, "signature": subnet.node.sign(digest), "identity": subnet.node.node_id}
+        return _cbor({**answer, "signatures": [signature]})
 
     async def read_state(self, request: Request) -> Response:
         """A certificate over paths about one canister or call."""
@@ -258,7 +265,7 @@ def _check_effective(callee: bytes, method: str, arg: bytes, effective: bytes) -
 def _check_path(network: Network, path: list[bytes], sender: bytes, effective: bytes | None) -> None:
     """Who may read what (IC interface specification, "Request: Read state"). Raises `BadRequest`."""
     first = path[0] if path else b""
-    if path == [b"time"] or (first == b"subnet" and len(path) in (1, 2, 3)):
+    if path == [b"time"] or (first in (b"subnet", b"canister_ranges") and len(path) <= 5):
         return
     if first == b"request_status" and len(path) in (2, 3):
         entry = network.ingress.get(path[1])

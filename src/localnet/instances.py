@@ -110,7 +110,7 @@ class Instances:
 
     def get(self, number: str) -> Instance:
         """The instance with that number. Raises `BadRequest`."""
-        instance = self._all[int(number)] if number.isdigit() and int(number) < len(self._all) else None
+        instance = self._all[int(number)] if number.isdecimal() and int(number) < len(self._all) else None
         if instance is None:
             raise BadRequest(f"no instance {number!r}", 404)
         return instance
@@ -140,7 +140,7 @@ class Instances:
 
     async def close_gateway(self, number: str) -> None:
         """Stop a gateway. Raises `BadRequest` when there is none with that number."""
-        gateway = self.gateways.pop(int(number), None) if number.isdigit() else None
+        gateway = self.gateways.pop(int(number), None) if number.isdecimal() else None
         if gateway is None:
             raise BadRequest(f"no HTTP gateway {number!r}", 404)
         gateway.server.should_exit = True

@@ -6,10 +6,12 @@ It decides whether a module can be installed (imports, exports, sizes); it never
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -121,13 +123,7 @@ class ModuleCache:
     def _load(self, module: bytes, digest: bytes) -> CompiledModule:
         prepared = wasm.prepare(wasm.decompress(module))
         path = self._folder / f"{digest.hex()}-{WASMTIME_VERSION}-{wasm.PASS_VERSION}.cwasm"
-        native = self._from_disk(path)
-        if native is None:
-            try:
-                native = wasmtime.Module(self.engine, prepared.wasm)
-            except wasmtime.WasmtimeError as error:
-                raise InvalidWasm(_first_lines(str(error))) from error
-            self._to_disk(path, native)
+        native = self._from_disk(path) or self._compile(path, prepared.wasm)
         imports = self._check_imports(native)
         methods, exports = _check_exports(native)
         return CompiledModule(
@@ -143,6 +139,31 @@ class ModuleCache:
             has_table=prepared.has_table,
         )
 
+    def _compile(self, path: Path, module: bytes) -> wasmtime.Module:
+        """Compile and keep a module, once for all processes that want it at the same time."""
+        with self._turn(path):
+            native = self._from_disk(path)
+            if native is not None:
+                return native
+            try:
+                native = wasmtime.Module(self.engine, module)
+            except wasmtime.WasmtimeError as error:
+                raise InvalidWasm(_first_lines(str(error))) from error
+            self._to_disk(path, native)
+            return native
+
+    @contextlib.contextmanager
+    def _turn(self, path: Path) -> Iterator[None]:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            lock = (self._folder / f"{path.name[:2]}.lock").open("w")
+        except OSError:
+            yield
+            return
+        with lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
     def _from_disk(self, path: Path) -> wasmtime.Module | None:
         if not path.exists():
             return None
@@ -157,7 +178,6 @@ class ModuleCache:
     def _to_disk(self, path: Path, native: wasmtime.Module) -> None:
         # A cache that can't be written costs time only; the module itself is compiled.
         with contextlib.suppress(OSError):
-            self._folder.mkdir(parents=True, exist_ok=True)
             partial = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}.partial")
             partial.write_bytes(native.serialize())
             partial.replace(path)

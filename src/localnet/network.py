@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from localnet import accounts, principal, state_tree
 from localnet.canister import CallMessage, Canister, IngressOrigin
-from localnet.certificates import Certifier
+from localnet.certificates import Certifier, NodeKey
 from localnet.clock import GENESIS, Clock
 from localnet.envelope import request_id
 from localnet.errors import BadRequest, ErrorCode, Reject
@@ -57,6 +57,7 @@ class Subnet:
     seed: bytes
     first: int
     certifier: Certifier
+    node: NodeKey
     next_index: int = 0
 
     @property
@@ -128,7 +129,7 @@ class Network:
             certifier = Certifier(seed)
             first = _FIRST_IDS.get(kind, _LAST_RANGE - unnamed * RANGE_SIZE)
             unnamed += kind not in _FIRST_IDS
-            subnet = Subnet(certifier.subnet_id, kind, seed, first, certifier)
+            subnet = Subnet(certifier.subnet_id, kind, seed, first, certifier, NodeKey(seed))
             self.subnets[subnet.id] = subnet
         root = next((s for s in self.subnets.values() if s.kind == "NNS"), next(iter(self.subnets.values())))
         self.root = root

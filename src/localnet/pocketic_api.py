@@ -6,7 +6,6 @@ A thin translation between JSON and `Network`; every call is answered at once (2
 from __future__ import annotations
 
 import base64
-import binascii
 import gzip
 import hashlib
 import json
@@ -233,6 +232,11 @@ def _field(body: Any, name: str, kind: type[Any]) -> Any:
     value = body.get(name) if isinstance(body, dict) else None
     if not isinstance(value, kind) or isinstance(value, bool):
         raise BadRequest(f"field {name} of the request is {value!r}, it must be a {kind.__name__}")
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise BadRequest(f"field {name} of the request is no valid text: {value!r}") from error
     return value
 
 
@@ -240,7 +244,7 @@ def _bytes(body: Any, name: str) -> bytes:
     text = _field(body, name, str)
     try:
         return base64.b64decode(text, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise BadRequest(f"field {name} is not base64: {error}") from error
 
 
@@ -303,7 +307,7 @@ def _topology(network: Network) -> dict[str, Any]:
             "subnet_kind": subnet.kind,
             "subnet_seed": list(subnet.seed),
             "instruction_config": "Production",
-            "node_ids": [],
+            "node_ids": [{"node_id": _text64(subnet.node.node_id)}],
             "canister_ranges": [ends],
         }
     default = principal.canister_id(network.default_subnet().first)

@@ -30,6 +30,8 @@ from localnet.wasm import HEAP_EXPORT, TABLE_EXPORT
 
 HOUSEKEEPING_FUEL = 1 << 62
 """Fuel for localnet's own Wasm (undoing, growing): never the canister's bill."""
+SNAPSHOT_BUFFERS = 8
+"""Heap copies a network keeps for the canisters it ran last."""
 MAX_REBUILDS = 100
 """Rebuilt instances a store may hold before everything moves to a fresh one (a store frees nothing)."""
 _MADV_DONTNEED = 4
@@ -71,23 +73,32 @@ class Shims:
 
 
 class SnapshotPool:
-    """Buffers for heap copies, shared by the canisters of a network: one is enough unless queries nest."""
+    """Buffers for heap copies, shared by the canisters of a network.
+
+    A buffer returned with an owner still holds that runtime's heap: it needn't be copied again for the next
+    message if the owner gets it back.
+    """
 
     def __init__(self) -> None:
-        self._free: list[mmap.mmap] = []
+        self._free: list[tuple[mmap.mmap, Runtime | None]] = []
 
-    def take(self, size: int) -> mmap.mmap:
-        """A buffer of at least ``size`` bytes."""
-        for index, buffer in enumerate(self._free):
-            if len(buffer) >= size:
-                return self._free.pop(index)
-        if self._free:
-            self._free.pop().close()
-        return mmap.mmap(-1, max(WASM_PAGE, -(-size * 5 // 4 // WASM_PAGE) * WASM_PAGE))
+    def take(self, size: int, owner: Runtime) -> tuple[mmap.mmap, bool]:
+        """A buffer of at least ``size`` bytes, and whether it holds the owner's heap already."""
+        for index, (buffer, last) in enumerate(self._free):
+            if last is owner:
+                del self._free[index]
+                return buffer, True
+        for index, (buffer, last) in enumerate(self._free):
+            if len(buffer) >= size and (last is None or len(self._free) >= SNAPSHOT_BUFFERS):
+                del self._free[index]
+                return buffer, False
+        if len(self._free) >= SNAPSHOT_BUFFERS:
+            del self._free[0]
+        return mmap.mmap(-1, max(WASM_PAGE, -(-size * 5 // 4 // WASM_PAGE) * WASM_PAGE)), False
 
-    def give(self, buffer: mmap.mmap) -> None:
-        """Return a buffer."""
-        self._free.append(buffer)
+    def give(self, buffer: mmap.mmap, owner: Runtime | None) -> None:
+        """Return a buffer; ``owner`` is the runtime whose heap it still equals."""
+        self._free.append((buffer, owner))
 
 
 @dataclass
@@ -244,13 +255,14 @@ class Runtime:
         if heap is not None:
             if not self._oversized:
                 self._snapshot_size = heap.data_len(self.store)
-            self._snapshot = self._pool.take(self._snapshot_size)
-            address = ctypes.addressof(ctypes.c_char.from_buffer(self._snapshot))
-            ctypes.memmove(address, heap.data_ptr(self.store), self._snapshot_size)
+            self._snapshot, current = self._pool.take(self._snapshot_size, self)
+            if not current:
+                address = ctypes.addressof(ctypes.c_char.from_buffer(self._snapshot))
+                ctypes.memmove(address, heap.data_ptr(self.store), self._snapshot_size)
 
     def keep(self) -> None:
         """Keep what the message did."""
-        self._release()
+        self._release(None)
 
     def undo(self) -> None:
         """Undo everything the message did to heap, globals and stable memory."""
@@ -266,11 +278,11 @@ class Runtime:
                 ctypes.memset(base + self._snapshot_size, 0, extra)
                 self._oversized = True
         self._restore_globals(self._snapshot_globals)
-        self._release()
+        self._release(self)
 
-    def _release(self) -> None:
+    def _release(self, owner: Runtime | None) -> None:
         if self._snapshot is not None:
-            self._pool.give(self._snapshot)
+            self._pool.give(self._snapshot, owner)
             self._snapshot = None
 
     def run_export(self, name: str) -> Outcome:

@@ -33,6 +33,7 @@ class CertifiedState:
                     rid: _status(entry) for rid, entry in network.ingress.items() if entry.subnet == subnet.id
                 },
                 b"subnet": {other.id: _subnet(other) for other in network.subnets.values()},
+                b"canister_ranges": _range_shards(network.subnets.values()),
             }
         )
         self._signature: bytes | None = None
@@ -56,9 +57,15 @@ class CertifiedState:
         """The root subnet's word for this subnet's key and canisters."""
         if self._delegation is None:
             root = self._root
-            state = tree({b"time": uleb128(self._time), b"subnet": {self._subnet.id: _subnet(self._subnet)}})
-            content = {"tree": state.witness([()]), "signature": root.certifier.sign(state.hash)}
-            self._delegation = {"subnet_id": self._subnet.id, "certificate": self_described(content)}
+            content = {
+                b"time": uleb128(self._time),
+                b"subnet": {self._subnet.id: _subnet(self._subnet)},
+                b"canister_ranges": _range_shards([self._subnet]),
+            }
+            state = tree(content)
+            signature = root.certifier.sign(state.hash)
+            certificate = self_described({"tree": state.witness([()]), "signature": signature})
+            self._delegation = {"subnet_id": self._subnet.id, "certificate": certificate}
         return self._delegation
 
 
@@ -103,9 +110,18 @@ def _status(entry: Ingress) -> hash_tree.Tree:
     )
 
 
+def _ranges(subnet: Subnet) -> list[list[bytes]]:
+    return [[principal.canister_id(subnet.first), principal.canister_id(subnet.last)]]
+
+
+def _range_shards(subnets: Iterable[Subnet]) -> dict[bytes, Any]:
+    """The canister ranges once more, where v4 calls look for them: by subnet and first canister id."""
+    return {subnet.id: {principal.canister_id(subnet.first): self_described(_ranges(subnet))} for subnet in subnets}
+
+
 def _subnet(subnet: Subnet) -> dict[bytes, Any]:
-    ranges = [[principal.canister_id(subnet.first), principal.canister_id(subnet.last)]]
     return {
         b"public_key": subnet.certifier.der_public_key,
-        b"canister_ranges": self_described(ranges),
+        b"canister_ranges": self_described(_ranges(subnet)),
+        b"node": {subnet.node.node_id: {b"public_key": subnet.node.der_public_key}},
     }

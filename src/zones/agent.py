@@ -4,7 +4,7 @@ One adapter over ic-py 1.0.1, whose envelopes, request ids and certificate look-
 equal calls in one second are two calls), one kept-open connection, resending while the network is away (the same signed
 request, which the network carries out once), a deadline for every call, rejects as exceptions, the effective canister
 id of management calls. Like ic-py it does not verify certificates: trust the endpoint you name, or use an agent that
-does. bytess are raw bytes.
+does. Principals are raw bytes.
 """
 
 from __future__ import annotations

@@ -74,7 +74,6 @@ class Host:
         self.now = 1_700_000_000_000_000_000
         self.balance = 10**13
         self.certified = b""
-        self.controllers: set[bytes] = set()
         self.fuel = 0
         self.perform_code = 0
         self._message = Message()
@@ -237,9 +236,6 @@ class Host:
 
     def _ic_data_certificate_present(self) -> int:
         return 0
-
-    def _ic_is_controller(self, source: int, size: int) -> int:
-        return int(self._read(source, size) in self.controllers)
 
     def _ic_global_timer_set(self, timestamp: int) -> int:
         before, self.timer = self.timer, timestamp & _MASK64

@@ -97,7 +97,8 @@ def test_a_message_that_grows_memory_beyond_what_the_balance_keeps_is_undone(net
         COUNTER
         + BURNING
         + """
-    (func (export "canister_update grow") (drop (call $stable64_grow (i64.const 163840))) (call $answer32 (i32.const 1)))
+    (func (export "canister_update grow") (drop (call $stable64_grow (i64.const 163840)))
+      (call $answer32 (i32.const 1)))
     (func (export "canister_query size") (call $answer64 (call $stable64_size)))
     """
     )

@@ -86,7 +86,7 @@ def test_explicit_traps_and_rejects_carry_their_text(net: Network) -> None:
     (func (export "canister_update twice") (call $msg_reply) (call $msg_reply))
     """
     target = net.deploy(canister(body, {100: b"boom", 200: b"never"}))
-    with pytest.raises(CallRejected, match="Canister called `ic0.trap` with message: 'boom'") as caught:
+    with pytest.raises(CallRejected, match=r"Canister called `ic0\.trap` with message: 'boom'") as caught:
         net.update(target, "fail")
     assert (caught.value.error_code, caught.value.reject_code) == ("CanisterCalledTrap", "CanisterError")
     with pytest.raises(CallRejected) as caught:
@@ -250,7 +250,8 @@ def test_a_reply_may_not_be_larger_than_two_mebibytes(net: Network) -> None:
     body = """
     (func $fill (param $size i32)
       (call $msg_reply_data_append (i32.const 0) (local.get $size)) (call $msg_reply))
-    (func (export "canister_update reply") (drop (call $argument (i32.const 16))) (call $fill (i32.load (i32.const 16))))
+    (func (export "canister_update reply")
+      (drop (call $argument (i32.const 16))) (call $fill (i32.load (i32.const 16))))
     (func (export "canister_query ask") (drop (call $argument (i32.const 16))) (call $fill (i32.load (i32.const 16))))
     """
     target = net.deploy(canister(body, memory="64"))

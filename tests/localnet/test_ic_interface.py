@@ -8,11 +8,11 @@ from typing import Any
 import cbor2
 import httpx
 import pytest
-from ic.agent import Agent
+from ic.agent import Agent, sign_request
 from ic.candid import Types, encode
 from ic.certificate import lookup
 from ic.client import Client
-from ic.identity import DelegateIdentity, Identity
+from ic.identity import Identity
 from ic.principal import Principal
 
 from localnet import candid
@@ -48,12 +48,10 @@ class RawAgent:
             "arg": arg,
             "ingress_expiry": self.agent.get_expiry_date(),
         }
-        from ic.agent import sign_request
-
         rid, data = sign_request(content, self.agent.identity)
         where = effective or target
         self.agent.call_endpoint(where, rid, data)
-        status, result = self.agent.poll(where, rid, delay=0.02, timeout=20)
+        status, result = self.agent.poll(where, rid, delay=0.02, timeout=20)  # pyright: ignore[reportArgumentType]
         if status != "replied":
             raise RuntimeError(result.decode() if isinstance(result, bytes) else str(status))
         assert isinstance(result, bytes)
@@ -79,7 +77,7 @@ def test_ic_py_updates_and_queries(address: str) -> None:
     raw = RawAgent(address)
     target = raw.deploy(canister(body.replace("15", str(len(text))), {100: text}))
     agent = Agent(Identity(), Client(address))
-    assert agent.query_raw(target, "greet", encode([]))[0]["value"] == "hallo"
+    assert agent.query_raw(target, "greet", encode([]))[0]["value"] == "hallo"  # pyright: ignore[reportOptionalSubscript]
     assert agent.update_raw(target, "greet_slowly", encode([]))[0]["value"] == "hallo"
     with pytest.raises(Exception, match="has no update method"):
         agent.update_raw(target, "nothing", encode([]))
@@ -98,16 +96,15 @@ def test_every_kind_of_identity_is_accepted(address: str, kind: str) -> None:
     envelope = signed(content, identity)
     if kind == "delegated":
         session = Identity()
-        key, _ = session.sign(b"")
+        key = public_key(session)
         delegation = {"pubkey": key, "expiration": time.time_ns() + 60_000_000_000}
         message = b"\x1aic-request-auth-delegation" + request_id(delegation)
-        owner_key, signature = identity.sign(message)
+        signature = signature_of(identity, message)
         envelope = signed(content, session)
-        envelope["sender_pubkey"] = owner_key
+        envelope["sender_pubkey"] = public_key(identity)
         envelope["sender_delegation"] = [{"delegation": delegation, "signature": signature}]
     answer = post(address, target, "query", envelope)
     assert answer["reply"]["arg"] == identity.sender().bytes
-    assert DelegateIdentity is not None
 
 
 def query_content(target: str, method: str, sender: bytes = b"\x04", **changes: Any) -> dict[str, Any]:
@@ -123,8 +120,18 @@ def query_content(target: str, method: str, sender: bytes = b"\x04", **changes: 
 
 
 def signed(content: dict[str, Any], identity: Identity) -> dict[str, Any]:
-    key, signature = identity.sign(b"\x0aic-request" + request_id(content))
-    return {"content": content, "sender_pubkey": key, "sender_sig": signature}
+    signature = signature_of(identity, b"\x0aic-request" + request_id(content))
+    return {"content": content, "sender_pubkey": public_key(identity), "sender_sig": signature}
+
+
+def signature_of(identity: Identity, message: bytes) -> bytes:
+    pair: Any = identity.sign(message)
+    return bytes(pair[1])
+
+
+def public_key(identity: Identity) -> bytes:
+    pair: Any = identity.sign(b"")
+    return bytes(pair[0])
 
 
 def send(url: str, target: str, kind: str, envelope: Any, version: str = "v2") -> httpx.Response:
@@ -154,7 +161,7 @@ def test_forged_expired_and_unsigned_requests_are_refused(address: str, counter:
     flipped = bytes([good["sender_sig"][0] ^ 1]) + good["sender_sig"][1:]
     cases = [
         ({**good, "sender_sig": flipped}, 403, "Invalid signature"),
-        ({**good, "sender_pubkey": other.sign(b"")[0]}, 403, "is not the key of"),
+        ({**good, "sender_pubkey": public_key(other)}, 403, "is not the key of"),
         ({"content": content}, 403, "not signed"),
         ({**good, "content": {**content, "method_name": "other"}}, 403, "Invalid signature"),
         (signed({**content, "ingress_expiry": 1}, identity), 400, "ingress_expiry not within"),
@@ -226,7 +233,7 @@ def test_a_call_is_answered_at_once_through_v3(address: str, counter: str) -> No
     certificate = cbor2.loads(answer["certificate"])
     rid = request_id(content)
     assert lookup([b"request_status", rid, b"status"], certificate) == b"replied"
-    assert number(lookup([b"request_status", rid, b"reply"], certificate)) >= 1
+    assert number(lookup([b"request_status", rid, b"reply"], certificate) or b"") >= 1
 
 
 def test_a_call_that_is_not_accepted_says_why(address: str, counter: str) -> None:

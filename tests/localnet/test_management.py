@@ -10,7 +10,7 @@ from localnet import candid
 from localnet import management_types as types
 from localnet.candid import NAT, PRINCIPAL, record
 from tests.localnet.wat import COUNTER, canister, number
-from tests.support.network import CallRejected, Network, Principal
+from tests.support.network import ANONYMOUS, CallRejected, Network, Principal
 
 ALICE = Principal.self_authenticating(b"alice")
 BOB = Principal.self_authenticating(b"bob")
@@ -90,7 +90,7 @@ def test_settings_are_kept_and_shown(net: Network) -> None:
 def test_settings_out_of_range_are_refused_with_their_value(net: Network, setting: str, value: int) -> None:
     target = net.create()
     with pytest.raises(CallRejected, match=f"{setting} is {value}"):
-        net.update_settings(target, **{setting: value})
+        net.update_settings(target, ANONYMOUS, **{setting: value})
 
 
 def test_at_most_ten_controllers_are_allowed(net: Network) -> None:
@@ -261,8 +261,8 @@ def test_a_canister_installs_from_its_own_chunk_store(net: Network, manager: Pri
     }
     with pytest.raises(CallRejected, match="does not match"):
         through(net, manager, "install_chunked_code", types.INSTALL_CHUNKED, {**value, "wasm_module_hash": bytes(32)})
+    missing = {**value, "chunk_hashes_list": [{"hash": bytes(32)}]}
     with pytest.raises(CallRejected, match="was not found"):
-        missing = {**value, "chunk_hashes_list": [{"hash": bytes(32)}]}
         through(net, manager, "install_chunked_code", types.INSTALL_CHUNKED, missing)
     through(net, manager, "install_chunked_code", types.INSTALL_CHUNKED, value)
     assert number(net.update(child, "increment")) == 1

@@ -146,7 +146,7 @@ def test_a_canister_is_made_from_candid_and_wasm(pic: PocketIC) -> None:
     made = pic.create_and_install_canister_with_candid(
         "service : { greet : () -> (text) query; }", canister(body, {100: reply})
     )
-    assert made.greet() == ["hallo"]
+    assert made.greet() == ["hallo"]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_the_port_file_belongs_to_one_server(pic: PocketIC) -> None:

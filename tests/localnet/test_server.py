@@ -30,7 +30,8 @@ class Server:
     def __init__(self, folder: Path, *options: str) -> None:
         self.port_file = folder / "port"
         command = [sys.executable, "-m", "localnet", "--port-file", str(self.port_file), *options]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE)
+        self.errors = (folder / "errors").open("w+")
+        self.process = subprocess.Popen(command, stderr=self.errors)
         deadline = time.monotonic() + 60
         while not (self.port_file.exists() and "\n" in self.port_file.read_text()):
             assert time.monotonic() < deadline
@@ -69,8 +70,10 @@ class Server:
         self.client.close()
         self.process.terminate()
         self.process.wait(20)
-        assert self.process.stderr is not None
-        self.process.stderr.close()
+        self.errors.seek(0)
+        text = self.errors.read()
+        self.errors.close()
+        assert "Traceback" not in text, text
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +166,7 @@ def test_a_taken_port_is_explained(tmp_path: Path) -> None:
 def test_mappings_keep_ports_and_refuse_other_machines() -> None:
     assert parse_mapping("LOCALHOST:8545=http://127.0.0.1:9") == ("localhost:8545", "http://127.0.0.1:9")
     for wrong in ("a=https://127.0.0.1:1", "a=http://example.org", "=http://127.0.0.1:1", "a=http://127.0.0.1:1/x"):
-        with pytest.raises(ValueError, match="is no|must be"):
+        with pytest.raises(ValueError, match=r"is no|must be"):
             parse_mapping(wrong)
 
 

@@ -99,7 +99,7 @@ def installer(folder: Path, monkeypatch, *, tools: list[str]) -> None:
         def locate_file(self, path: str) -> Path:
             return folder / path
 
-    monkeypatch.setattr("importlib.metadata.distribution", lambda name: Distribution())
+    monkeypatch.setattr("importlib.metadata.distribution", lambda _: Distribution())
 
 
 def test_its_toolchain_is_installed_by_kybras_own_installer(tmp_path, monkeypatch):

@@ -14,7 +14,9 @@ from tests.canister.template_host import CanisterTrap, Host, load
 from tests.support.canister_sources import EVERYTHING, write_package
 
 ANONYMOUS = b"\x04"
-BLOB = Types.Vec(Types.Nat8)  # pyright: ignore[reportArgumentType]  ic-py annotates it wrongly
+# ic-py annotates these constructors wrongly.
+BLOB = Types.Vec(Types.Nat8)  # pyright: ignore[reportArgumentType]
+OPT_TEXT = Types.Opt(Types.Text)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,7 @@ def start(tmp_path_factory, engine):
 def everything(start) -> Host:
     """The sample canister, installed."""
     host = start(EVERYTHING)
-    owner, name = {"type": Types.Principal, "value": "aaaaa-aa"}, {"type": Types.Opt(Types.Text), "value": ["ab"]}
+    owner, name = {"type": Types.Principal, "value": "aaaaa-aa"}, {"type": OPT_TEXT, "value": ["ab"]}
     host.install(encode([owner, name]))
     return host
 

@@ -23,7 +23,7 @@ def test_an_upgrade_under_open_calls_traps_and_says_what_to_do():
     main.pre_upgrade_()
     main.open_calls.start(b"one", 900)
     main.open_calls.start(b"two", 950)
-    with pytest.raises(Trapped, match="^2 calls in flight: stop the factory first$"):
+    with pytest.raises(Trapped, match=r"^2 calls in flight: stop the factory first$"):
         main.pre_upgrade_()
     main.open_calls.finish(b"one")
     main.open_calls.finish(b"two")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from canister_build import template
 from canister_build.template import __main__ as command
 from canister_build.template import downloads, recipe, tools
 from canister_build.template.errors import TemplateError
-from canister_build.template.pipeline import Workshop, order
+from canister_build.template.pipeline import Stage, Workshop, order
 from canister_build.template.tools import Tools
 
 TOOLS = Tools(
@@ -95,6 +96,28 @@ def test_what_is_frozen_and_exported_decides_the_key(monkeypatch: pytest.MonkeyP
     before = recipe.stages(TOOLS).key
     monkeypatch.setattr(recipe, "FROZEN_MODULES", (*recipe.FROZEN_MODULES, "heapq"))
     assert recipe.stages(TOOLS).key != before
+
+
+def test_a_template_that_is_nowhere_is_built_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[str] = []
+
+    def work(shop: Workshop) -> None:
+        built.append("built")
+        (shop.out / recipe.TEMPLATE).write_bytes(b"fresh")
+
+    monkeypatch.setattr(recipe, "stages", lambda _: Stage("template", "all of it", (), (), work))
+    first = template.locate(template.Progress(io.StringIO()))
+    assert first.path.read_bytes() == b"fresh"
+    assert first.path.parent.parent == template.cache_folder()
+    assert template.locate() == first
+    assert built == ["built"]
+
+
+def test_a_cache_that_cannot_be_used_is_named(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (cache / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache / "file"))
+    with pytest.raises(TemplateError, match=r"cannot be used: .*XDG_CACHE_HOME may name another"):
+        template.locate()
 
 
 def shop(tmp_path: Path) -> Workshop:

@@ -67,15 +67,18 @@ def locate(progress: Progress | None = None) -> Template:
     shown = progress if progress is not None else Progress()
     cache = cache_folder()
     last = recipe.stages(tools.find())
-    with held(cache / "lock", shown.waiting):
-        path = _cached(last.key)
-        # Whoever held the lock may have built it.
-        if not path.is_file():
-            built = pipeline.build(last, cache, shown) / recipe.TEMPLATE
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(".partial")
-            partial.write_bytes(built.read_bytes())
-            partial.rename(path)
+    path = _cached(last.key)
+    try:
+        with held(cache / "lock", shown.waiting):
+            # Whoever held the lock may have built it.
+            if not path.is_file():
+                built = pipeline.build(last, cache, shown) / recipe.TEMPLATE
+                path.parent.mkdir(parents=True, exist_ok=True)
+                partial = path.with_suffix(".partial")
+                partial.write_bytes(built.read_bytes())
+                partial.rename(path)
+    except OSError as error:
+        raise TemplateError(f"the cache {cache} cannot be used: {error}. XDG_CACHE_HOME may name another") from error
     return _template(path)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import inspect
 import os
 import shutil
 import sys
@@ -76,13 +77,12 @@ _CONFIGURE_ANSWERS = {
 }
 
 
-def _digest(folder: Path, pattern: str) -> str:
+def _digest(folder: Path, *patterns: str) -> str:
     """Hash of the files of a folder that match, by name and content."""
     total = hashlib.sha256()
-    for path in sorted(folder.glob(pattern)):
-        if path.is_file():
-            total.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode())
-            total.update(path.read_bytes())
+    for path in sorted(path for pattern in patterns for path in folder.glob(pattern)):
+        total.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode())
+        total.update(path.read_bytes())
     return total.hexdigest()
 
 
@@ -95,9 +95,9 @@ def stages(tools: Tools) -> Stage:
     freezer = _stage("freezer", "program that compiles Python modules", step.freezer, clang, needs=(source,))
     options = ("-O3", *_DEFINES, *DISABLED_MODULES, *map(str, _CONFIGURE_ANSWERS.items()))
     python = _stage("python", "CPython for WebAssembly", step.python, clang, *options, needs=(wasi, source, freezer))
-    crate = _digest(_HERE / "runtime", "**/*")
+    crate = _digest(_HERE / "runtime", "Cargo.*", "src/*.rs")
     runtime = _stage("runtime", "the template's Rust part", step.runtime, tools.rust_version, crate)
-    overlay = (_digest(_HERE / "native", "*"), _digest(_HERE / "frozen", "*.py"), *FROZEN_MODULES, *EXPORTS)
+    overlay = (_digest(_HERE / "native", "*.c"), _digest(_HERE / "frozen", "*.py"), *FROZEN_MODULES, *EXPORTS)
     needs = (wasi, source, freezer, python, runtime)
     return _stage("template", "freezing and linking", step.template, clang, *overlay, str(_STACK_BYTES), needs=needs)
 
@@ -105,7 +105,8 @@ def stages(tools: Tools) -> Stage:
 def _stage(
     name: str, title: str, work: Callable[[Workshop], None], *inputs: str, needs: tuple[Stage, ...] = ()
 ) -> Stage:
-    return Stage(name, title, inputs, needs, work)
+    # How a stage works is an input as well.
+    return Stage(name, title, (*inputs, inspect.getsource(work)), needs, work)
 
 
 class _Steps:
@@ -172,7 +173,8 @@ class _Steps:
         }
         options = ["--host=wasm32-wasi", "--build=x86_64-pc-linux-gnu", f"--with-build-python={helper}"]
         options += ["--disable-shared", "--disable-test-modules", "--without-ensurepip", "--disable-ipv6"]
-        shop.run(["../cpython/configure", *options, "--with-pymalloc"], build, env)
+        options += ["--with-pymalloc", "--without-doc-strings"]
+        shop.run(["../cpython/configure", *options], build, env)
         (build / "Modules/Setup.local").write_text("*disabled*\n" + "\n".join(DISABLED_MODULES) + "\n")
         freezer = shop.needs["freezer"] / "freeze_module"
         freeze = [f"FREEZE_MODULE{suffix}={freezer}" for suffix in ("", "_BOOTSTRAP")]
@@ -190,18 +192,21 @@ class _Steps:
         """The Rust part as one archive, with Rust's standard library built along."""
         crate, target = shop.out / "crate", shop.out / "target"
         shutil.copytree(_HERE / "runtime", crate, ignore=shutil.ignore_patterns("target"))
-        cargo_home = Path(os.environ.get("CARGO_HOME", Path.home() / ".cargo"))
-        maps = {cargo_home: "/cargo", self._tools.rust_sysroot / "lib/rustlib/src/rust": "/rust", crate: "/runtime"}
-        flags = [f"--remap-path-prefix={path}={name}" for path, name in maps.items()]
         env = {
             **_TIMELESS,
             "RUSTC": str(self._tools.rustc),
             # The standard library is built from its source, which stable compilers do when told they may.
             "RUSTC_BOOTSTRAP": "1",
             "CARGO_TARGET_DIR": str(target),
-            "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(flags),
             "CARGO_TERM_COLOR": "never",
         }
+        shop.run([self._tools.cargo, "fetch", "--locked"], crate, env)
+        # Panic messages name source files: without the places of this machine, its registry's folder among them.
+        registry = Path(os.environ.get("CARGO_HOME", Path.home() / ".cargo"), "registry/src")
+        maps = dict.fromkeys(sorted(registry.iterdir()), "/crates")
+        maps |= {self._tools.rust_sysroot / "lib/rustlib/src/rust": "/rust", crate: "/runtime"}
+        flags = [f"--remap-path-prefix={path}={name}" for path, name in maps.items()]
+        env["CARGO_ENCODED_RUSTFLAGS"] = "\x1f".join(flags)
         build = ["build", "--locked", "--release", "-Z", "build-std=std,panic_abort", "--target", _RUST_TARGET]
         shop.run([self._tools.cargo, *build], crate, env)
         archive = target / _RUST_TARGET / "release/libcanister_runtime.a"
@@ -214,7 +219,8 @@ class _Steps:
         include = shop.needs["python"] / "include"
         clang = shop.needs["wasi-libc"] / "clang"
         (shop.out / "frozen.c").write_text(self._frozen(shop))
-        compile_ = [clang, "-c", "-O3", "-Wall", f"-ffile-prefix-map={shop.out}=/template", *_DEFINES, "-I", include]
+        compile_ = [clang, "-c", "-O3", "-Wall", "-DNDEBUG", f"-ffile-prefix-map={shop.out}=/template", *_DEFINES]
+        compile_ += ["-I", include]
         objects: list[Path] = []
         for source in (*sorted((_HERE / "native").glob("*.c")), shop.out / "frozen.c"):
             objects.append(shop.out / f"{source.stem}.o")

@@ -470,7 +470,6 @@ class ic:
     clear_timer = _ic.clear_timer
     data_certificate = _ic.data_certificate
     id = _ic.id
-    is_controller = _ic.is_controller
     method_name = _ic.method_name
     msg_cycles_accept = _ic.cycles_accept
     msg_cycles_accept128 = _ic.cycles_accept

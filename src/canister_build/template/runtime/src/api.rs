@@ -127,9 +127,6 @@ methods! {
     "reply_raw" => |a| { ic0::reply(&a.bytes(0)?); none() };
     "set_certified_data" => |a| { ic0::certified_data_set(&a.bytes(0)?); none() };
     "data_certificate" => |_a| Ok(ic0::data_certificate().map_or_else(Py::none, |data| Py::bytes(&data)));
-    "is_controller" => |a| {
-        Ok(Py::bool(ic0::is_controller(&unfit(runtime::principal_argument(&a.object(0)?))?)))
-    };
     "stable_size" => |_a| Ok(Py::u64(ic0::stable_size()));
     "stable_grow" => |a| Ok(match ic0::stable_grow(a.u64(0)?) {
         u64::MAX => Py::none(),

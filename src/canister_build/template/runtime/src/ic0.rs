@@ -29,7 +29,6 @@ mod raw {
         pub fn data_certificate_size() -> usize;
         pub fn debug_print(src: usize, size: usize);
         pub fn global_timer_set(timestamp: u64) -> u64;
-        pub fn is_controller(src: usize, size: usize) -> u32;
         pub fn msg_arg_data_copy(dst: usize, offset: usize, size: usize);
         pub fn msg_arg_data_size() -> usize;
         pub fn msg_caller_copy(dst: usize, offset: usize, size: usize);
@@ -148,10 +147,6 @@ pub fn data_certificate() -> Option<Vec<u8>> {
         return None;
     }
     Some(fetch(unsafe { raw::data_certificate_size() }, raw::data_certificate_copy))
-}
-
-pub fn is_controller(principal: &[u8]) -> bool {
-    unsafe { raw::is_controller(principal.as_ptr() as usize, principal.len()) != 0 }
 }
 
 pub fn time() -> u64 {

@@ -10,9 +10,6 @@ use crate::py::{self, Kind, Py, PyResult};
 use crate::types::{TypeRef, Types, TYPES};
 use std::collections::HashMap;
 
-/// The canister controllers' own guard, which needs no Python.
-const CONTROLLERS_ONLY: &str = "guard_against_non_controllers";
-
 pub struct Method {
     name: String,
     function: Option<Py>,
@@ -160,12 +157,6 @@ impl Method {
         let Some((name, guard)) = &self.guard else {
             return Ok(());
         };
-        if name == CONTROLLERS_ONLY {
-            return match ic0::is_controller(&ic0::caller()) {
-                true => Ok(()),
-                false => Err(String::from("Not Authorized: only controllers of this canister may call this method")),
-            };
-        }
         let Some(guard) = guard else {
             ic0::trap(&format!("guard {name:?} is not among the globals of the canister"));
         };

@@ -1,0 +1,162 @@
+"""What the canisters' operations cost, on localnet inside this process: `make bench ARGS='--json'`.
+
+Prints for each operation the Wasm instructions (wasmtime fuel: one an operator and one a byte of bulk copies) and the
+stable pages of 4 KiB that it wrote, both also per message. Random texts come from a printed seed. Times are left out:
+they say more about the machine than about the canisters.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import canister_build
+from localnet import candid
+from localnet.message import Reply
+from localnet.modules import ModuleCache
+from localnet.network import Network
+from localnet.outcalls import HttpReply
+from localnet.system_api import signatures
+from zones import management
+from zones.factory import Factory
+from zones.identity import principal_of
+from zones.zone import Zone
+
+ZONE_ID = "0x90851525ee3b126e27ad74e381f9dc9c38f92319"
+HOST = "contract.zone.test"
+CIPHERTEXT_BYTES = 232
+PUBLIC_KEY = b"\x04" + bytes(64)
+T = 10**12
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured operation; `messages` is what the totals are to be divided by."""
+
+    operation: str
+    messages: int
+    instructions: int
+    stable_pages_written: int
+
+    @property
+    def per_message(self) -> int:
+        """Instructions a message."""
+        return self.instructions // self.messages
+
+
+class DirectAgent:
+    """An agent that calls a network in this process, as `caller`, and meters the last call."""
+
+    def __init__(self, network: Network, caller: bytes):
+        self.network = network
+        self.caller = caller
+        self.instructions = 0
+
+    def sender(self) -> bytes:
+        """Return the principal the calls come from."""
+        return self.caller
+
+    def query(self, canister: bytes, method: str, argument: bytes) -> bytes:
+        """Ask a canister."""
+        target = self.network.canister(canister)
+        before = target.query_instructions
+        reply = self.network.query(self.caller, canister, method, argument)
+        self.instructions = target.query_instructions - before
+        return reply
+
+    def update(self, canister: bytes, method: str, argument: bytes, *, effective: bytes | None = None) -> bytes:
+        """Call and run rounds until the reply is there; role lookups are answered with an admin's role."""
+        rid = self.network.submit(self.caller, canister, method, argument, effective)
+        self.instructions = 0
+        while (response := self.network.ingress[rid].response) is None:
+            for number in list(self.network.outcalls.pending):
+                body = b'{"jsonrpc":"2.0","id":1,"result":"0x' + (400).to_bytes(32, "big").hex().encode() + b'"}'
+                self.network.outcalls.answer(number, [HttpReply(200, [], body)])
+            self.network.tick()
+            self.instructions += self.network.scheduler.instructions
+        if not isinstance(response, Reply):
+            raise SystemExit(f"{method} was rejected: {response}")
+        return response.data
+
+
+def create(agent: DirectAgent, cycles: int) -> bytes:
+    """An empty canister with cycles; returns its id."""
+    kind = candid.record(amount=candid.opt(candid.NAT))
+    reply = agent.update(
+        management.MANAGEMENT, "provisional_create_canister_with_cycles", candid.encode([kind], [{"amount": cycles}])
+    )
+    return candid.decode(reply, [candid.record(canister_id=candid.PRINCIPAL)])[0]["canister_id"]
+
+
+def measure(seed: int) -> list[Row]:
+    """Run every operation once, in order, on a fresh network."""
+    texts = random.Random(seed)
+    network = Network(["Application"], ModuleCache(signatures()), seed=seed)
+    agent = DirectAgent(network, principal_of(PUBLIC_KEY))
+    wasm = {name: canister_build.build(name, builder="template") for name in ("factory", "zone_canister")}
+    rows: list[Row] = []
+
+    def row(operation: str, canister: bytes, call: Callable[[], Any], messages: int = 1) -> Any:
+        result = call()
+        runtime = network.canister(canister).runtime
+        pages = 0 if runtime is None else runtime.stable.journaled
+        rows.append(Row(operation, messages, agent.instructions, pages))
+        return result
+
+    def pairs(count: int) -> list[tuple[bytes, bytes]]:
+        keys = [bytes([20]) + bytes([number]) * 20 + bytes(20) for number in range(10)]
+        return [(keys[number % 10], texts.randbytes(CIPHERTEXT_BYTES)) for number in range(count)]
+
+    factory_id = create(agent, 1_000 * T)
+    factory = Factory(agent, factory_id)
+    code = wasm["factory"].wasm_gz.read_bytes()
+    install: Callable[[], None] = lambda: management.install(agent, factory_id, code, candid.encode([], []))  # noqa: E731
+    row("install factory", factory_id, install)
+    factory.refresh_controllers()
+    zone_code = wasm["zone_canister"].wasm_gz.read_bytes()
+    digest = factory.upload_release(zone_code, lambda _done, _size: None)
+    row("publish_release", factory_id, lambda: factory.publish_release(1000, digest, "bench"))
+    zone_id = row("create a zone (all calls)", factory_id, lambda: factory.create_zone(ZONE_ID, HOST, "/", None))
+    zone = Zone(agent, zone_id)
+    row("query get_version", zone_id, lambda: agent.query(zone_id, "get_version", candid.encode([], [])))
+    row("update_role (with outcall)", zone_id, lambda: zone.update_role(PUBLIC_KEY))
+    zone.add_messages(pairs(1))
+    row("add_messages of 1", zone_id, lambda: zone.add_messages(pairs(1)))
+    for count in (10, 100, 1_000):
+        batch = pairs(count)
+        row(f"add_messages of {count}", zone_id, lambda batch=batch: zone.add_messages(batch), count)
+    row("the same 1000 again", zone_id, lambda: zone.add_messages(batch), 1_000)
+    row("get_messages_by_range of 10", zone_id, lambda: zone.messages(1, 10), 10)
+    row("get_messages_by_range of 1000", zone_id, lambda: zone.messages(1, 1_000), 1_000)
+    row("get_messages_by_range_for_key", zone_id, lambda: zone.messages_of_key(batch[0][0], 1, 2_000), 111)
+    return rows
+
+
+def main() -> None:
+    """Print the rows as a table, or as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the random ciphertexts (default: 1)")
+    options = parser.parse_args()
+    manifest = json.loads(canister_build.build("zone_canister", builder="template").manifest.read_text())
+    rows = measure(options.seed)
+    if options.json:
+        print(json.dumps({"seed": options.seed, "zone": manifest, "rows": [asdict(row) for row in rows]}, indent=2))
+        return
+    print(
+        f"seed {options.seed}, source {manifest['source_hash'][:16]}, template {str(manifest['template_hash'])[:16]}\n"
+    )
+    print(f"{'operation':32} {'instructions':>15} {'per message':>12} {'stable pages':>13}")
+    for row in rows:
+        print(f"{row.operation:32} {row.instructions:15,} {row.per_message:12,} {row.stable_pages_written:13,}")
+    size = Path(canister_build.build("zone_canister", builder="template").wasm_gz).stat().st_size
+    print(f"\nzone_canister.wasm.gz: {size:,} bytes")
+
+
+if __name__ == "__main__":
+    main()
