@@ -33,6 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _failed(options.json, [asdict(f) for f in error.findings], _listed(options.name, error))
     except BuildError as error:
         return _failed(options.json, [], str(error))
+    except OSError as error:
+        return _failed(options.json, [], f"{error.strerror}: {error.filename}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from basilisk import wasm_manipulator
+
 from . import wasm
 from .bundle import source_hash
 from .candid import render
@@ -134,9 +136,10 @@ def _template() -> tuple[Path, str]:
 
 @cache
 def _tool_hash() -> str:
-    """SHA-256 over this package's own files: another tool may give another Wasm from the same source."""
+    """SHA-256 over the code that builds: another tool may give another Wasm from the same source."""
     digest = hashlib.sha256()
-    for file in sorted([*_TOOL_FOLDER.glob("*.py"), *_TOOL_FOLDER.glob("candid/*.py")]):
+    files = [*_TOOL_FOLDER.glob("*.py"), *_TOOL_FOLDER.glob("candid/*.py"), Path(wasm_manipulator.__file__)]
+    for file in sorted(files, key=lambda f: (f.parent.name, f.name)):
         content = file.read_bytes()
         digest.update(file.name.encode() + len(content).to_bytes(8, "little") + content)
     return digest.hexdigest()

@@ -1,6 +1,6 @@
 """Packs a canister's modules into the one Python text that the template runs at its start.
 
-Not for choosing the modules: that is `sources`. Each module keeps its dotted name, its file name and its line numbers.
+Not for choosing the modules: that is `sources`. Each module keeps its dotted name, its `__file__` and its line numbers.
 """
 
 from __future__ import annotations

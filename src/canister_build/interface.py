@@ -257,7 +257,9 @@ def alias_value(node: ast.stmt) -> ast.expr | None:
     """The right-hand side of a top-level `X = Alias[...]`, `Tuple[...]` or `Func(...)`."""
     value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
     head = value.value if isinstance(value, ast.Subscript) else value.func if isinstance(value, ast.Call) else None
-    wanted = ("Alias", "Tuple") if isinstance(value, ast.Subscript) else ("Func",)
+    wanted = ("Alias",) if isinstance(value, ast.Subscript) else ("Func",)
+    if isinstance(value, ast.Subscript) and isinstance(node, ast.Assign):
+        wanted = ("Alias", "Tuple")  # Kybra overlooks an annotated `X: ... = Tuple[...]`
     return value if isinstance(head, ast.Name) and head.id in wanted else None
 
 

@@ -17,13 +17,13 @@ def _load(name, path, is_package, text, services):
     if parent:
         setattr(sys.modules[parent], last, module)
     try:
-        exec(compile(text, path, "exec", dont_inherit=True), module.__dict__)
+        # Not by way of compile(), whose first call makes the interpreter build every type of syntax node.
+        exec(text, module.__dict__)
     except Exception as error:
-        line, trace = getattr(error, "lineno", 0), error.__traceback__
+        trace, line = error.__traceback__, 0
         while trace is not None:
-            if trace.tb_frame.f_code is not _load.__code__:
-                path, line = trace.tb_frame.f_code.co_filename, trace.tb_lineno
-            trace = trace.tb_next
+            path = trace.tb_frame.f_globals.get("__file__", path)
+            trace, line = trace.tb_next, trace.tb_lineno
         raise RuntimeError(f"{path}:{line}: {type(error).__name__}: {error}") from error
     for service, (arg_types, return_types) in services.items():
         declared = getattr(module, service)

@@ -19,6 +19,7 @@ from localnet.clock import GENESIS, Clock
 from localnet.envelope import request_id
 from localnet.errors import BadRequest, ErrorCode, Reject
 from localnet.management import Management
+from localnet.hash_tree import Tree
 from localnet.message import Mode, Reply, Response
 from localnet.modules import ModuleCache
 from localnet.outcalls import Outcalls
@@ -34,6 +35,8 @@ RANGE_SIZE = 1 << 20
 """Canister ids per subnet."""
 INGRESS_KEPT = 10 * 60 * 1_000_000_000
 """Nanoseconds an answered call stays in the ingress history."""
+INGRESS_ENTRIES = 10_000
+"""Calls the ingress history holds before the oldest answered ones go early: virtual time may stand still."""
 INGRESS_OVERHEAD_BYTES = 100
 
 NAMED_KINDS = {"nns": "NNS", "sns": "SNS", "ii": "II", "fiduciary": "Fiduciary", "bitcoin": "Bitcoin"}
@@ -78,6 +81,8 @@ class Ingress:
     response: Response | None = None
     answered: int = 0
     done: threading.Event = field(default_factory=threading.Event)
+    certified: Tree | None = None
+    """The entry's subtree of the certified state, once it cannot change any more."""
 
 
 class Network:
@@ -222,7 +227,9 @@ class Network:
         now = self.clock.now
         while self.ingress:
             entry = next(iter(self.ingress.values()))
-            if entry.response is None or now - entry.answered < INGRESS_KEPT:
+            if entry.response is None:
+                return
+            if now - entry.answered < INGRESS_KEPT and len(self.ingress) <= INGRESS_ENTRIES:
                 return
             del self.ingress[entry.request_id]
 
@@ -261,7 +268,9 @@ class Network:
             return rid
         origin = IngressOrigin(rid, sender)
         message = CallMessage(origin, method, arg)
-        size = len(arg) + len(method.encode()) + INGRESS_OVERHEAD_BYTES
+        size = len(arg) + len(method.encode()) + INGRESS_ENTRIES = 10_000
+"""Calls the ingress history holds before the oldest answered ones go early: virtual time may stand still."""
+INGRESS_OVERHEAD_BYTES
         if callee == MANAGEMENT or callee in self.subnets:
             payer, subnet = self.management.admit_ingress(sender, method, arg, effective)
             queue = self.management.queue

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -80,12 +81,12 @@ class SnapshotPool:
     """
 
     def __init__(self) -> None:
-        self._free: list[tuple[mmap.mmap, Runtime | None]] = []
+        self._free: list[tuple[mmap.mmap, weakref.ref[Runtime] | None]] = []
 
     def take(self, size: int, owner: Runtime) -> tuple[mmap.mmap, bool]:
         """A buffer of at least ``size`` bytes, and whether it holds the owner's heap already."""
         for index, (buffer, last) in enumerate(self._free):
-            if last is owner:
+            if last is not None and last() is owner:
                 del self._free[index]
                 return buffer, True
         for index, (buffer, last) in enumerate(self._free):
@@ -98,7 +99,7 @@ class SnapshotPool:
 
     def give(self, buffer: mmap.mmap, owner: Runtime | None) -> None:
         """Return a buffer; ``owner`` is the runtime whose heap it still equals."""
-        self._free.append((buffer, owner))
+        self._free.append((buffer, None if owner is None else weakref.ref(owner)))
 
 
 @dataclass

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from localnet import hash_tree, principal
+from localnet import principal
 from localnet.canister import Canister
 from localnet.certificates import self_described
-from localnet.hash_tree import Path, tree, uleb128
+from localnet.hash_tree import Path, Tree, tree, uleb128
 from localnet.message import Reply
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ class CertifiedState:
                 b"time": uleb128(network.clock.now),
                 b"canister": {c.id: _canister(c) for c in network.canisters.values() if c.subnet == subnet.id},
                 b"request_status": {
-                    rid: _status(entry) for rid, entry in network.ingress.items() if entry.subnet == subnet.id
+                    rid: entry.certified or _status(entry)
+                    for rid, entry in network.ingress.items()
+                    if entry.subnet == subnet.id
                 },
                 b"subnet": {other.id: _subnet(other) for other in network.subnets.values()},
                 b"canister_ranges": _range_shards(network.subnets.values()),
@@ -94,20 +96,22 @@ def _canister(canister: Canister) -> dict[bytes, Any]:
     return content
 
 
-def _status(entry: Ingress) -> hash_tree.Tree:
+def _status(entry: Ingress) -> Tree:
     response = entry.response
     if response is None:
         return tree({b"status": b"processing"})
+    content = {b"status": b"replied"}
     if isinstance(response, Reply):
-        return tree({b"status": b"replied", b"reply": response.data})
-    return tree(
-        {
+        content[b"reply"] = response.data
+    else:
+        content = {
             b"status": b"rejected",
             b"reject_code": uleb128(int(response.code)),
             b"reject_message": response.message.encode(),
             b"error_code": f"IC{response.error_code:04}".encode(),
         }
-    )
+    entry.certified = tree(content)
+    return entry.certified
 
 
 def _ranges(subnet: Subnet) -> list[list[bytes]]:

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from typing import Iterable  # noqa: UP035  the template has no collections.abc
 
 from kybra import StableBTreeMap, blob, nat32, text
 
@@ -138,7 +137,7 @@ class MessageStore:
         reader = Reader(self)
         stop = reader.first_position(key_id, count, max_id + 1)
         start = reader.first_position(key_id, count, min_id)
-        return reader.fill(reader.posting(key_id, position) for position in range(stop - 1, start - 1, -1))
+        return reader.fill(range(stop - 1, start - 1, -1), key_id)
 
     def _head(self) -> tuple[int, int]:
         stored = self._settings.get(HEAD_KEY)
@@ -240,12 +239,15 @@ class Reader:
         self._chunks: dict[bytes, bytes] = {}
         self._heads: dict[bytes, int] = {}
 
-    def fill(self, ids: Iterable[int]) -> list[Message]:
-        """The messages of these ids, in order, until a reply is full; at least one when there is one."""
+    def fill(self, numbers: range, key_id: bytes | None = None) -> list[Message]:
+        """Messages in this order until a reply is full, at least one when there is one.
+
+        The numbers are ids, or positions within a key's messages when a key is given.
+        """
         messages: list[Message] = []
         size = 0
-        for message_id in ids:
-            message = self.message(message_id)
+        for number in numbers:
+            message = self.message(number if key_id is None else self.posting(key_id, number))
             if message is None:
                 break
             size += len(message["ciphertext"]) + MESSAGE_OVERHEAD_BYTES

@@ -8,18 +8,22 @@ from typing import Any
 import cbor2
 import httpx
 import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
 from ic.agent import Agent, sign_request
 from ic.candid import Types, encode
 from ic.certificate import lookup
 from ic.client import Client
 from ic.identity import Identity
 from ic.principal import Principal
+from pocket_ic import SubnetConfig
 
 from localnet import candid
 from localnet import management_types as types
 from localnet.envelope import request_id
 from tests.localnet.test_outcalls import FETCHER, TRANSFORMED, rejection, request, response, web_server
 from tests.localnet.wat import COUNTER, canister, number
+from tests.support.network import Network
 from tests.support.standalone import standalone
 
 __all__ = ["web_server"]
@@ -83,14 +87,37 @@ def test_ic_py_updates_and_queries(address: str) -> None:
         agent.update_raw(target, "nothing", encode([]))
 
 
-@pytest.mark.parametrize("kind", ["ed25519", "secp256k1", "delegated"])
+class P256:
+    """An identity with a P-256 key, which `ic-py` lacks; ``der`` chooses the signature's encoding."""
+
+    def __init__(self, der: bool) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._der = der
+        form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        self._public = self._key.public_key().public_bytes(*form)
+
+    def sender(self) -> Principal:
+        """The key's principal."""
+        return Principal.self_authenticating(self._public)
+
+    def sign(self, message: bytes) -> tuple[bytes, bytes]:
+        """Public key and signature, like `ic-py`'s identities."""
+        signature = self._key.sign(message, ec.ECDSA(hashes.SHA256()))
+        if not self._der:
+            signature = b"".join(half.to_bytes(32, "big") for half in utils.decode_dss_signature(signature))
+        return self._public, signature
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "secp256k1", "p256", "p256 in DER", "delegated"])
 def test_every_kind_of_identity_is_accepted(address: str, kind: str) -> None:
     body = """
     (func (export "canister_query who")
       (call $msg_caller_copy (i32.const 100) (i32.const 0) (call $msg_caller_size))
       (call $answer (i32.const 100) (call $msg_caller_size)))
     """
-    identity = Identity(type="secp256k1" if kind == "secp256k1" else "ed25519")
+    identity: Any = Identity(type="secp256k1" if kind == "secp256k1" else "ed25519")
+    if kind.startswith("p256"):
+        identity = P256(der=kind.endswith("DER"))
     target = RawAgent(address, identity).deploy(canister(body))
     content = query_content(target, "who", identity.sender().bytes)
     envelope = signed(content, identity)
@@ -119,17 +146,17 @@ def query_content(target: str, method: str, sender: bytes = b"\x04", **changes: 
     }
 
 
-def signed(content: dict[str, Any], identity: Identity) -> dict[str, Any]:
+def signed(content: dict[str, Any], identity: Identity | P256) -> dict[str, Any]:
     signature = signature_of(identity, b"\x0aic-request" + request_id(content))
     return {"content": content, "sender_pubkey": public_key(identity), "sender_sig": signature}
 
 
-def signature_of(identity: Identity, message: bytes) -> bytes:
+def signature_of(identity: Identity | P256, message: bytes) -> bytes:
     pair: Any = identity.sign(message)
     return bytes(pair[1])
 
 
-def public_key(identity: Identity) -> bytes:
+def public_key(identity: Identity | P256) -> bytes:
     pair: Any = identity.sign(b"")
     return bytes(pair[0])
 
@@ -277,3 +304,83 @@ def test_outcalls_go_out_to_mapped_hosts_only(tmp_path: Any, web_server: int) ->
         assert (answer["status"], answer["body"]) == (202, b"/a?b=c rpc.example.org 7 question")
         code, text = rejection(agent.update(fetcher, "fetch", request("https://other.example.org/")))
         assert (code, "other.example.org is not one" in text) == (2, True)
+
+
+def test_answers_to_queries_are_signed_by_the_subnet_s_node(address: str, counter: str) -> None:
+    content = query_content(counter, "read")
+    answer = post(address, counter, "query", {"content": content})
+    (signature,) = answer["signatures"]
+    agent = Agent(Identity(), Client(address))
+    certificate = agent.read_state_raw(counter, [[b"subnet"]])
+    status = cbor2.loads(httpx.get(f"{address}/api/v2/status").content)
+    subnet = Principal.self_authenticating(status["root_key"]).bytes
+    key = lookup([b"subnet", subnet, b"node", signature["identity"], b"public_key"], certificate)
+    assert key is not None
+    assert Principal.self_authenticating(key).bytes == signature["identity"]
+    signed_map = {
+        "status": "replied",
+        "reply": {"arg": answer["reply"]["arg"]},
+        "timestamp": signature["timestamp"],
+        "request_id": request_id(content),
+    }
+    public = serialization.load_der_public_key(key)
+    assert isinstance(public, ed25519.Ed25519PublicKey)
+    public.verify(signature["signature"], b"\x0bic-response" + request_id(signed_map))
+
+
+def test_a_subnet_s_state_is_readable(address: str) -> None:
+    status = cbor2.loads(httpx.get(f"{address}/api/v2/status").content)
+    subnet = Principal.self_authenticating(status["root_key"])
+    content = {
+        "request_type": "read_state",
+        "sender": b"\x04",
+        "paths": [[b"subnet", subnet.bytes, b"public_key"]],
+        "ingress_expiry": time.time_ns() + 60_000_000_000,
+    }
+    reply = httpx.post(
+        f"{address}/api/v2/subnet/{subnet}/read_state", content=cbor2.dumps({"content": content}), timeout=30
+    )
+    certificate = cbor2.loads(cbor2.loads(reply.content)["certificate"])
+    assert lookup([b"subnet", subnet.bytes, b"public_key"], certificate) == status["root_key"]
+
+
+def test_certified_data_is_in_the_certificate_queries_see(address: str) -> None:
+    body = """
+    (func (export "canister_update certify")
+      (call $certified_data_set (i32.const 16) (call $argument (i32.const 16))) (call $msg_reply))
+    (func (export "canister_query certificate")
+      (if (i32.eqz (call $data_certificate_present)) (then unreachable))
+      (call $data_certificate_copy (i32.const 1000) (i32.const 0) (call $data_certificate_size))
+      (call $answer (i32.const 1000) (call $data_certificate_size)))
+    """
+    agent = RawAgent(address)
+    target = agent.deploy(canister(body))
+    agent.update(target, "certify", b"fingerprint")
+    answer = post(address, target, "query", {"content": query_content(target, "certificate")})
+    certificate = cbor2.loads(answer["reply"]["arg"])
+    path = [b"canister", Principal.from_str(target).bytes, b"certified_data"]
+    assert lookup(path, certificate) == b"fingerprint"
+    verify(certificate, cbor2.loads(httpx.get(f"{address}/api/v2/status").content)["root_key"])
+
+
+def test_a_second_subnet_s_certificates_carry_a_delegation() -> None:
+    with Network(SubnetConfig(application=2)) as net:
+        root, second = list(net.pic.topology())
+        target = net.pic.create_canister(subnet=second)
+        net.install(target, canister(COUNTER))
+        net.auto_progress()
+        content = query_content(str(target), "increment", request_type="call")
+        answer = post(net.url, str(target), "call", {"content": content}, "v3")
+        net.stop_progress()
+        certificate = cbor2.loads(answer["certificate"])
+        delegation = certificate["delegation"]
+        assert delegation["subnet_id"] == second.bytes
+        parent = cbor2.loads(delegation["certificate"])
+        root_key = cbor2.loads(httpx.get(f"{net.url}/api/v2/status").content)["root_key"]
+        assert Principal.self_authenticating(root_key).bytes == root.bytes
+        verify(parent, root_key)
+        key = lookup([b"subnet", second.bytes, b"public_key"], parent)
+        assert key is not None
+        verify(certificate, key)
+        ranges = cbor2.loads(lookup([b"subnet", second.bytes, b"canister_ranges"], parent) or b"")
+        assert any(low <= target.bytes <= high for low, high in ranges)

@@ -338,3 +338,18 @@ def test_garbage_modules_never_take_the_server_down(server: Server, module: byte
 
 def test_use_localnet_names_the_program_in_the_environment() -> None:
     assert use_localnet() == (Path(os.environ["POCKET_IC_BIN"]).name == "localnet")
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"state_dir": "/somewhere"}, "state_dir"),
+        ({"icp_features": {"registry": "DefaultConfig"}}, "registry"),
+        ({"subnet_config_set": {"application": []}}, "at least one subnet"),
+        ({"subnet_config_set": {"application": [{"state_config": {"FromPath": "/x"}}]}}, "FromPath"),
+        ({"subnet_config_set": {"cloud_engine": [{}]}}, "cloud_engine"),
+    ],
+)
+def test_what_an_instance_cannot_have_is_refused(server: Server, change: dict[str, Any], text: str) -> None:
+    reply = server.client.post("/instances", json={"subnet_config_set": {"application": [{}]}, **change})
+    assert (reply.status_code, text in reply.json()["message"]) == (400, True)

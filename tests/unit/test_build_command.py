@@ -86,6 +86,12 @@ def test_without_a_name_it_says_what_to_give(capsys):
     assert "Give its NAME, for example zone_canister" in capsys.readouterr().err
 
 
+def test_an_output_folder_that_cannot_be_made_is_named(folder, capsys, tmp_path):
+    (tmp_path / "file").touch()
+    assert main([folder, "--builder", "template", "--out", "file/out"]) == 1
+    assert capsys.readouterr().err == "Not a directory: file/out\n"
+
+
 def test_help_shows_an_example(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])

@@ -53,6 +53,8 @@ CASES: list[tuple[int, str, dict[str, str], int, str]] = [
     (8, MAIN, {MAIN: K + "@query\ndef f(a: Missing) -> nat:\n    return 1\n"}, 3, "Missing is no known type"),
     (8, MAIN, {MAIN: K + "class R(Record):\n    a: None\n"}, 3, "None is no type"),
     (8, MAIN, {MAIN: K + "class R(Record):\n    a: Async[nat]\n"}, 3, "Async[...] belongs around"),
+    (8, MAIN, {MAIN: K + "T: object = Tuple[nat, nat]\n@query\ndef f(a: T) -> nat:\n    return 1\n"}, 4, "T is no known type"),
+    (8, MAIN, {MAIN: K + "T = nat\n@query\ndef f(a: T) -> nat:\n    return 1\n"}, 4, "T is no known type"),
     (9, MAIN, {MAIN: K + "class R(Record):\n    a: Alias[nat]\n"}, 3, "Alias[...] inside"),
     (9, MAIN, {MAIN: K + "A = Alias['B']\nB = Alias[A]\n"}, 2, "another name for itself"),
     (10, MAIN, {MAIN: K + "class R(Record):\n    '''Text.'''\n    a: nat\n"}, 3, "more than `name: type` lines"),

@@ -7,15 +7,21 @@ Runs inside the canister, frozen into the template; host code cannot import it. 
 import sys
 
 import _basilisk_ic as _ic  # pyright: ignore[reportMissingImports]
+import _candid_names as _names  # pyright: ignore[reportMissingImports]
+from _candid_names import *  # noqa: F403  # pyright: ignore[reportMissingImports]
 
 __all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
-    *("Alias", "Async", "CallResult", "CandidError", "Duration", "Error", "Func", "FuncTuple", "GuardResult"),
-    *("GuardType", "KeyTooLarge", "Manual", "NotifyResult", "Oneway", "Opt", "Principal", "Query", "Record"),
-    *("RejectionCode", "Service", "Stable64GrowResult", "StableBTreeMap", "StableGrowResult", "StableMemoryError"),
-    *("TimerId", "Tuple", "Update", "ValueTooLarge", "Variant", "Vec", "blob", "empty", "float32", "float64"),
-    *("heartbeat", "ic", "init", "inspect_message", "int16", "int32", "int64", "int8", "match", "nat", "nat16"),
-    *("nat32", "nat64", "nat8", "null", "post_upgrade", "pre_upgrade", "query", "reserved", "service_query"),
-    *("service_update", "text", "update", "void"),
+    *_names.__all__,
+    "CallResult",
+    "CandidError",
+    "Error",
+    "Principal",
+    "Service",
+    "StableBTreeMap",
+    "ic",
+    "match",
+    "service_query",
+    "service_update",
 ]
 
 
@@ -25,164 +31,6 @@ class Error(Exception):
 
 class CandidError(Error):
     """Text or bytes that are not Candid."""
-
-
-# --- types: annotations are read from the source by the builder; here they only have to be names
-
-
-class _Typed:
-    """A name that may be subscripted in annotations."""
-
-    def __class_getitem__(cls, _parameters):
-        return cls
-
-
-class _Nat8(int):
-    pass
-
-
-class _Nat16(int):
-    pass
-
-
-class _Nat32(int):
-    pass
-
-
-class _Nat64(int):
-    pass
-
-
-class _Int8(int):
-    pass
-
-
-class _Int16(int):
-    pass
-
-
-class _Int32(int):
-    pass
-
-
-class _Int64(int):
-    pass
-
-
-class _Nat(int):
-    pass
-
-
-nat8, nat16, nat32, nat64, nat = _Nat8, _Nat16, _Nat32, _Nat64, _Nat
-int8, int16, int32, int64 = _Int8, _Int16, _Int32, _Int64
-float32 = float64 = float
-text = str
-blob = bytes
-null = void = None
-Vec = list
-Tuple = tuple
-FuncTuple = tuple
-GuardResult = dict
-TimerId = Duration = nat64
-
-
-class Record(dict):
-    """Base of declared records, which are plain dicts."""
-
-    def __init_subclass__(cls, **_keywords):
-        """Takes `total=False` and the like, as the typing module's does."""
-
-
-class Variant(dict):
-    """Base of declared variants, which are dicts with one key."""
-
-    def __init_subclass__(cls, **_keywords):
-        """Takes `total=False` and the like, as the typing module's does."""
-
-
-class Alias(_Typed):
-    """`X = Alias[T]`."""
-
-
-class Async(_Typed):
-    """What a method that waits returns."""
-
-
-class GuardType(_Typed):
-    """A guard function."""
-
-
-class Manual(_Typed):
-    """The result of a method that replies itself."""
-
-
-class Oneway(_Typed):
-    """A method without a result."""
-
-
-class Opt(_Typed):
-    """A value or None."""
-
-
-class Query(_Typed):
-    """A query method, for `Func`."""
-
-
-class Update(_Typed):
-    """An update method, for `Func`."""
-
-
-class empty(_Typed):
-    """The type without values."""
-
-
-class reserved(_Typed):
-    """The type of anything."""
-
-
-class KeyTooLarge(Record):
-    """Kybra's record of that name."""
-
-
-class ValueTooLarge(Record):
-    """Kybra's record of that name."""
-
-
-class NotifyResult(Variant):
-    """`{"Ok": None}` or `{"Err": RejectionCode}`."""
-
-
-class RejectionCode(Variant):
-    """One of Kybra's names for the platform's reject codes."""
-
-
-class StableGrowResult(Variant):
-    """`{"Ok": pages before}` or `{"Err": StableMemoryError}`."""
-
-
-class Stable64GrowResult(Variant):
-    """`{"Ok": pages before}` or `{"Err": StableMemoryError}`."""
-
-
-class StableMemoryError(Variant):
-    """`{"OutOfMemory": None}` or `{"OutOfBounds": None}`."""
-
-
-def Func(_signature):
-    """A func type; its values are (Principal, method name)."""
-    return tuple
-
-
-# --- decorators: the builder has read them
-
-
-def _decorator(function=None, **_options):
-    if function is not None:
-        return function
-    return lambda decorated: decorated
-
-
-query = update = init = post_upgrade = pre_upgrade = heartbeat = inspect_message = _decorator
 
 
 # --- principals
@@ -365,15 +213,8 @@ service_update = service_query
 
 
 _STORED_AS = {
-    nat8: "nat8",
-    nat16: "nat16",
-    nat32: "nat32",
-    nat64: "nat64",
-    nat: "nat",
-    int8: "int8",
-    int16: "int16",
-    int32: "int32",
-    int64: "int64",
+    **{getattr(_names, name): name for name in ("nat", "nat8", "nat16", "nat32", "nat64")},
+    **{getattr(_names, name): name for name in ("int8", "int16", "int32", "int64")},
     int: "int",
     bool: "bool",
     str: "text",
