@@ -43,8 +43,7 @@ template: $(READY) ## Build the interpreter template, or take it from the cache
 did: $(READY) ## Write the canisters' checked-in Candid from their source
 	@for name in $(CANISTERS); do $(BIN)/python -m canister_build $$name --write-did || exit 1; done
 
-system: ## Install the system packages that are missing
-	@scripts/install_system_packages.sh base
+system: $(READY) ## Install the system packages that are missing
 	@scripts/install_system_packages.sh build
 
 $(READY): requirements.lock pyproject.toml

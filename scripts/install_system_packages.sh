@@ -8,18 +8,6 @@ BASE=(
   "python3-venv|makes the virtual environment"
   "make|runs the Makefile"
 )
-BUILD=(
-  "clang-19|compiles CPython to WebAssembly"
-  "lld-19|links WebAssembly"
-  "llvm-19|archives WebAssembly objects"
-  "libclang-rt-19-dev-wasm32|compiler run-time library for WebAssembly"
-  "rustc-web|compiles the template's Rust part"
-  "cargo-web|fetches and builds the template's crates"
-  "rust-web-src|Rust's standard library, built for WebAssembly"
-  "dpkg-dev|unpacks the source package of CPython"
-  "xz-utils|unpacks archives"
-)
-
 usage() {
   echo "usage: $0 base|build" >&2
   exit 2
@@ -42,8 +30,12 @@ present_otherwise() {
 case "$1" in
   base) packages=("${BASE[@]}") ;;
   build)
-    packages=("${BUILD[@]}")
     if .venv/bin/python -m canister_build.template --where >/dev/null 2>&1; then exit 0; fi
+    # One list: the build itself checks the same packages.
+    mapfile -t packages < <(.venv/bin/python -c '
+from canister_build.template.tools import SYSTEM_PACKAGES
+print(*(f"{name}|{reason}" for name, reason in SYSTEM_PACKAGES.items()), sep="\n")')
+    [ ${#packages[@]} -gt 0 ] || { echo "the virtual environment is not ready: run make" >&2; exit 1; }
     ;;
   *) usage ;;
 esac

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from localnet import accounts
-from localnet.canister import Canister
+from localnet.canister import Canister, Change, Origin
 from localnet.errors import ErrorCode, Reject
-from localnet.message import Context, Mode
+from localnet.message import Context, Mode, Rejection
 from localnet.modules import CompiledModule
 from localnet.principal import to_text
 from localnet.runtime import Runtime
@@ -71,6 +71,25 @@ class Installer:
         finally:
             canister.cycles += prepaid - prices.execution(steps.used)
             network.scheduler.instructions += steps.used
+
+    def uninstall(self, canister: Canister, origin: Origin, version: int | None, reason: str) -> None:
+        """Remove a canister's code and state; open calls to it are rejected."""
+        canister.module = canister.runtime = None
+        canister.certified_data = b""
+        canister.global_timer = 0
+        canister.chunks.clear()
+        canister.logs.clear()
+        canister.version += 1
+        details: tuple[str, object] = ("code_uninstall", None)
+        canister.add_change(Change(self._network.clock.now, canister.version, origin, version, details))
+        reject = Reject(
+            ErrorCode.CANISTER_REJECTED_MESSAGE, f"Canister has been uninstalled: {to_text(canister.id)}, {reason}"
+        )
+        for context in canister.contexts.values():
+            if not context.responded:
+                self._network.scheduler.respond(context.origin, Rejection.of(reject), context.cycles)
+        canister.contexts.clear()
+        self._network.scheduler.finish_stopping(canister)
 
 
 class _Steps:

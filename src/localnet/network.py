@@ -18,8 +18,8 @@ from localnet.certificates import Certifier, NodeKey
 from localnet.clock import GENESIS, Clock
 from localnet.envelope import request_id
 from localnet.errors import BadRequest, ErrorCode, Reject
-from localnet.management import Management
 from localnet.hash_tree import Tree
+from localnet.management import Management
 from localnet.message import Mode, Reply, Response
 from localnet.modules import ModuleCache
 from localnet.outcalls import Outcalls
@@ -268,9 +268,7 @@ class Network:
             return rid
         origin = IngressOrigin(rid, sender)
         message = CallMessage(origin, method, arg)
-        size = len(arg) + len(method.encode()) + INGRESS_ENTRIES = 10_000
-"""Calls the ingress history holds before the oldest answered ones go early: virtual time may stand still."""
-INGRESS_OVERHEAD_BYTES
+        size = len(arg) + len(method.encode()) + INGRESS_OVERHEAD_BYTES
         if callee == MANAGEMENT or callee in self.subnets:
             payer, subnet = self.management.admit_ingress(sender, method, arg, effective)
             queue = self.management.queue

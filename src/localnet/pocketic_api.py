@@ -5,7 +5,6 @@ A thin translation between JSON and `Network`; every call is answered at once (2
 
 from __future__ import annotations
 
-import base64
 import gzip
 import hashlib
 import json
@@ -17,23 +16,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from localnet import principal
-from localnet.canister import Canister
-from localnet.errors import BadRequest, ErrorCode, Reject, RejectCode, camel_case
-from localnet.instances import Instance, Instances
-from localnet.message import Rejection, Reply
-from localnet.message import Response as CallResponse
-from localnet.network import LISTED_KINDS, NAMED_KINDS, Network
-from localnet.outcalls import HttpReply
-from localnet.prices import WASM_PAGE
+from localnet.errors import BadRequest
+from localnet.instances import Instances
+from localnet.pocketic_json import binary, configuration, topology
+from localnet.pocketic_operations import OPERATIONS, Operation
 from localnet.workers import Workers
 
 MAX_BODY_BYTES = 512 * 1024 * 1024
 MAX_BLOB_BYTES = 1 << 30
-MAX_ROUNDS = 100
-"""Rounds ``await_ingress_message`` executes before it gives up."""
-
-Operation = Callable[[Instance, Any], Any]
 
 
 def routes(instances: Instances, workers: Workers) -> list[Route]:
@@ -44,6 +34,7 @@ def routes(instances: Instances, workers: Workers) -> list[Route]:
         ("/instances", "POST", api.create_instance),
         ("/instances", "GET", api.list_instances),
         ("/instances/{instance}", "DELETE", api.delete_instance),
+        ("/instances/{instance}/stop_progress", "POST", api.stop_progress),
         ("/blobstore", "POST", api.put_blob),
         ("/blobstore/{blob}", "GET", api.get_blob),
         ("/http_gateway", "GET", api.list_gateways),
@@ -51,7 +42,7 @@ def routes(instances: Instances, workers: Workers) -> list[Route]:
         ("/http_gateway/{gateway}/stop", "POST", api.stop_gateway),
     ]
     found = [Route(path, _guarded(handler), methods=[method]) for path, method, handler in table]
-    for (method, path), operation in _OPERATIONS.items():
+    for (method, path), operation in OPERATIONS.items():
         handler = _guarded(api.operation(operation))
         found.append(Route("/instances/{instance}/" + path, handler, methods=[method]))
     return found
@@ -65,19 +56,6 @@ def _guarded(handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Req
             return JSONResponse({"message": str(error)}, status_code=error.status)
 
     return guarded
-
-
-_OPERATIONS: dict[tuple[str, str], Operation] = {}
-
-
-def _operation(method: str, path: str) -> Callable[[Operation], Operation]:
-    """Register an operation on an instance; it runs in a worker thread under the instance's lock."""
-
-    def register(operation: Operation) -> Operation:
-        _OPERATIONS[method, path] = operation
-        return operation
-
-    return register
 
 
 class PocketIcApi:
@@ -99,14 +77,17 @@ class PocketIcApi:
                 with instance.network.lock:
                     return operation(instance, body)
 
-            if operation is _set_stable_memory:
-                body["content"] = self._blob(_bytes(body, "blob_id").hex())
-            if operation is _stop_progress:
-                await self._workers.run(instance.stop_progress)
-                return JSONResponse(None)
+            if isinstance(body, dict) and "blob_id" in body:
+                body["content"] = self._blob(binary(body, "blob_id").hex())
             return JSONResponse(await self._workers.run(locked))
 
         return handler
+
+    async def stop_progress(self, request: Request) -> Response:
+        """Switch an instance's auto-progress off: waits for its thread, so without the lock."""
+        instance = self._instances.get(request.path_params["instance"])
+        await self._workers.run(instance.stop_progress)
+        return JSONResponse(None)
 
     async def status(self, _request: Request) -> Response:
         """Alive."""
@@ -114,15 +95,11 @@ class PocketIcApi:
 
     async def create_instance(self, request: Request) -> Response:
         """Create an instance with the configured subnets."""
-        kinds, auto_progress, start = _configuration(await _json(request))
+        kinds, auto_progress, start = configuration(await _json(request))
         instance = await self._workers.run(self._instances.create, kinds, start)
         if auto_progress:
             instance.start_progress()
-        created = {
-            "instance_id": instance.id,
-            "topology": _topology(instance.network),
-            "http_gateway_info": None,
-        }
+        created = {"instance_id": instance.id, "topology": topology(instance.network), "http_gateway_info": None}
         return JSONResponse({"Created": created}, status_code=201)
 
     async def list_instances(self, _request: Request) -> Response:
@@ -226,299 +203,3 @@ def _gunzip(body: bytes) -> bytes:
     if not unpacker.eof:
         raise BadRequest(f"the gzip stream is cut off or holds more than {MAX_BLOB_BYTES} bytes")
     return content
-
-
-def _field(body: Any, name: str, kind: type[Any]) -> Any:
-    value = body.get(name) if isinstance(body, dict) else None
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise BadRequest(f"field {name} of the request is {value!r}, it must be a {kind.__name__}")
-    if isinstance(value, str) and not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise BadRequest(f"field {name} of the request is no valid text: {value!r}") from error
-    return value
-
-
-def _bytes(body: Any, name: str) -> bytes:
-    text = _field(body, name, str)
-    try:
-        return base64.b64decode(text, validate=True)
-    except ValueError as error:
-        raise BadRequest(f"field {name} is not base64: {error}") from error
-
-
-def _text64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
-def _canister(instance: Instance, body: Any) -> Canister:
-    canister_id = _bytes(body, "canister_id")
-    canister = instance.network.canisters.get(canister_id)
-    if canister is None:
-        raise BadRequest(f"Canister {principal.to_text(canister_id)} not found")
-    return canister
-
-
-def _configuration(body: Any) -> tuple[list[str], bool, int | None]:
-    """Kinds of the subnets, whether to start with auto-progress, and the first time."""
-    config = _field(body, "subnet_config_set", dict)
-    kinds: list[str] = []
-    for name, kind in NAMED_KINDS.items():
-        if config.get(name):
-            kinds += [kind]
-            _check_spec(name, config[name])
-    for name, kind in LISTED_KINDS.items():
-        wanted = config.get(name) or []
-        specs = [{}] * wanted if isinstance(wanted, int) else wanted
-        for spec in specs:
-            _check_spec(name, spec)
-            kinds.append(kind)
-    if config.get("cloud_engine"):
-        raise BadRequest("subnets of kind cloud_engine are not supported")
-    if not kinds:
-        raise BadRequest("SubnetConfigSet must contain at least one subnet")
-    if body.get("state_dir") is not None:
-        raise BadRequest("state_dir is not supported: this network keeps its state in memory")
-    features = [name for name, value in (body.get("icp_features") or {}).items() if value]
-    if features:
-        raise BadRequest(f"icp_features are not supported: {', '.join(features)}")
-    initial = body.get("initial_time")
-    if isinstance(initial, dict) and "Timestamp" in initial:
-        return kinds, False, _field(initial["Timestamp"], "nanos_since_epoch", int)
-    return kinds, isinstance(initial, dict) and "AutoProgress" in initial, None
-
-
-def _check_spec(name: str, spec: Any) -> None:
-    if isinstance(spec, dict):
-        state = spec.get("state_config", "New")
-        if state != "New":
-            raise BadRequest(f"state_config of {name} is {state!r}, only New is supported")
-
-
-def _topology(network: Network) -> dict[str, Any]:
-    subnets = {}
-    for subnet in network.subnets.values():
-        ends = {
-            "start": {"canister_id": _text64(principal.canister_id(subnet.first))},
-            "end": {"canister_id": _text64(principal.canister_id(subnet.last))},
-        }
-        subnets[principal.to_text(subnet.id)] = {
-            "subnet_kind": subnet.kind,
-            "subnet_seed": list(subnet.seed),
-            "instruction_config": "Production",
-            "node_ids": [{"node_id": _text64(subnet.node.node_id)}],
-            "canister_ranges": [ends],
-        }
-    default = principal.canister_id(network.default_subnet().first)
-    return {
-        "subnet_configs": subnets,
-        "default_effective_canister_id": {"canister_id": _text64(default)},
-    }
-
-
-def _result(response: CallResponse, certified: bool) -> dict[str, Any]:
-    if isinstance(response, Reply):
-        return {"Ok": _text64(response.data)}
-    return {"Err": _error(response, certified)}
-
-
-def _error(rejection: Rejection, certified: bool) -> dict[str, Any]:
-    return {
-        "reject_code": camel_case(rejection.code),
-        "reject_message": rejection.message,
-        "error_code": camel_case(ErrorCode(rejection.error_code)),
-        "certified": certified,
-    }
-
-
-def _effective(body: Any) -> bytes | None:
-    value = body.get("effective_principal")
-    if value in (None, "None"):
-        return None
-    if isinstance(value, dict):
-        for kind in ("SubnetId", "CanisterId"):
-            if kind in value:
-                return _bytes(value, kind)
-    raise BadRequest(f"effective_principal is {value!r}, it must be None, SubnetId or CanisterId")
-
-
-# Operations on an instance ----------------------------------------------------------------------------
-
-
-@_operation("GET", "read/topology")
-def _read_topology(instance: Instance, _body: Any) -> Any:
-    return _topology(instance.network)
-
-
-@_operation("GET", "read/get_time")
-def _get_time(instance: Instance, _body: Any) -> Any:
-    return {"nanos_since_epoch": instance.network.clock.now}
-
-
-@_operation("POST", "update/set_time")
-@_operation("POST", "update/set_certified_time")
-def _set_time(instance: Instance, body: Any) -> Any:
-    try:
-        instance.network.clock.set(_field(body, "nanos_since_epoch", int))
-    except ValueError as error:
-        raise BadRequest(f"SettingTimeIntoPast: {error}") from error
-
-
-@_operation("POST", "update/tick")
-def _tick(instance: Instance, _body: Any) -> Any:
-    instance.network.tick()
-
-
-@_operation("POST", "read/get_subnet")
-def _get_subnet(instance: Instance, body: Any) -> Any:
-    canister = instance.network.canisters.get(_bytes(body, "canister_id"))
-    return None if canister is None else {"subnet_id": _text64(canister.subnet)}
-
-
-@_operation("POST", "read/pub_key")
-def _pub_key(instance: Instance, body: Any) -> Any:
-    subnet = instance.network.subnets.get(_bytes(body, "subnet_id"))
-    if subnet is None:
-        raise BadRequest(f"no subnet with the id {body['subnet_id']!r}")
-    return list(subnet.certifier.der_public_key)
-
-
-@_operation("POST", "read/get_controllers")
-def _get_controllers(instance: Instance, body: Any) -> Any:
-    return [{"principal_id": _text64(c)} for c in _canister(instance, body).settings.controllers]
-
-
-@_operation("POST", "read/get_cycles")
-def _get_cycles(instance: Instance, body: Any) -> Any:
-    return {"cycles": _canister(instance, body).cycles}
-
-
-@_operation("POST", "update/add_cycles")
-def _add_cycles(instance: Instance, body: Any) -> Any:
-    amount = _field(body, "amount", int)
-    if not 0 <= amount < 1 << 128:
-        raise BadRequest(f"amount is {amount}, it must be a number of cycles below 2^128")
-    canister = _canister(instance, body)
-    canister.cycles += amount
-    return {"cycles": canister.cycles}
-
-
-@_operation("POST", "read/get_stable_memory")
-def _get_stable_memory(instance: Instance, body: Any) -> Any:
-    runtime = _canister(instance, body).runtime
-    return {"blob": _text64(runtime.stable.read() if runtime is not None else b"")}
-
-
-@_operation("POST", "update/set_stable_memory")
-def _set_stable_memory(instance: Instance, body: Any) -> Any:
-    runtime = _canister(instance, body).runtime
-    if runtime is None:
-        raise BadRequest("the canister is empty: stable memory needs an installed module")
-    content = body["content"]
-    runtime.set_stable(content + bytes(-len(content) % WASM_PAGE))
-
-
-@_operation("POST", "update/submit_ingress_message")
-def _submit(instance: Instance, body: Any) -> Any:
-    callee, sender = _bytes(body, "canister_id"), _bytes(body, "sender")
-    method, payload = _field(body, "method", str), _bytes(body, "payload")
-    try:
-        rid = instance.network.submit(sender, callee, method, payload, _effective(body))
-    except Reject as reject:
-        return {"Err": _error(Rejection.of(reject), certified=False)}
-    message_id = {
-        "effective_principal": body.get("effective_principal") or "None",
-        "message_id": _text64(rid),
-    }
-    return {"Ok": message_id}
-
-
-def _entry(instance: Instance, message: Any) -> Any:
-    return instance.network.ingress.get(_bytes(message, "message_id"))
-
-
-@_operation("POST", "read/ingress_status")
-def _ingress_status(instance: Instance, body: Any) -> Any:
-    entry = _entry(instance, _field(body, "raw_message_id", dict))
-    caller = body.get("raw_caller")
-    if entry is not None and caller is not None and _bytes(caller, "principal_id") != entry.sender:
-        raise BadRequest("The user tries to access Request ID not signed by the caller.", 403)
-    if entry is None or entry.response is None:
-        return None
-    return _result(entry.response, certified=True)
-
-
-@_operation("POST", "update/await_ingress_message")
-def _await_ingress(instance: Instance, body: Any) -> Any:
-    entry = _entry(instance, body)
-    if entry is None:
-        raise BadRequest("no such message was submitted")
-    for _ in range(MAX_ROUNDS):
-        if entry.response is not None:
-            return _result(entry.response, certified=True)
-        instance.network.tick()
-    raise BadRequest(f"PocketIC did not complete the update call within {MAX_ROUNDS} rounds")
-
-
-@_operation("POST", "read/query")
-def _query(instance: Instance, body: Any) -> Any:
-    callee, sender = _bytes(body, "canister_id"), _bytes(body, "sender")
-    method, payload = _field(body, "method", str), _bytes(body, "payload")
-    try:
-        return {"Ok": _text64(instance.network.query(sender, callee, method, payload))}
-    except Reject as reject:
-        return {"Err": _error(Rejection.of(reject), certified=False)}
-
-
-@_operation("GET", "read/get_canister_http")
-def _get_canister_http(instance: Instance, _body: Any) -> Any:
-    return [
-        {
-            "subnet_id": {"subnet_id": _text64(outcall.subnet)},
-            "request_id": outcall.id,
-            "http_method": outcall.method,
-            "url": outcall.url,
-            "headers": [{"name": name, "value": value} for name, value in outcall.headers],
-            "body": _text64(outcall.body),
-            "max_response_bytes": outcall.max_response_bytes,
-        }
-        for outcall in instance.network.outcalls.pending.values()
-        if not outcall.answers
-    ]
-
-
-@_operation("POST", "update/mock_canister_http")
-def _mock_canister_http(instance: Instance, body: Any) -> Any:
-    number = _field(body, "request_id", int)
-    mocked = [_field(body, "response", dict), *(body.get("additional_responses") or [])]
-    if not instance.network.outcalls.answer(number, [_http_answer(item) for item in mocked]):
-        raise BadRequest(f"InvalidMockCanisterHttpResponses: no outcall with request id {number} is pending")
-
-
-def _http_answer(item: Any) -> HttpReply | Rejection:
-    reply, reject = item.get("CanisterHttpReply"), item.get("CanisterHttpReject")
-    if isinstance(reply, dict):
-        headers = [(_field(h, "name", str), _field(h, "value", str)) for h in reply.get("headers", [])]
-        return HttpReply(_field(reply, "status", int), headers, _bytes(reply, "body"))
-    if isinstance(reject, dict):
-        code = _field(reject, "reject_code", int)
-        if code not in [int(known) for known in RejectCode]:
-            raise BadRequest(f"reject_code is {code}, it must be one of {[int(known) for known in RejectCode]}")
-        return Rejection(RejectCode(code), _field(reject, "message", str), code * 100)
-    raise BadRequest("a mocked response must be CanisterHttpReply or CanisterHttpReject")
-
-
-@_operation("POST", "auto_progress")
-def _auto_progress(instance: Instance, _body: Any) -> Any:
-    instance.start_progress()
-
-
-@_operation("GET", "auto_progress")
-def _auto_progress_enabled(instance: Instance, _body: Any) -> Any:
-    return instance.auto_progress
-
-
-@_operation("POST", "stop_progress")
-def _stop_progress(_instance: Instance, _body: Any) -> Any:
-    raise AssertionError("runs without the lock: see PocketIcApi.operation")

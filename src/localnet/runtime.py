@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import wasmtime
 
 from localnet import stable
+from localnet.dirty import DirtyPages
 from localnet.errors import ErrorCode, Reject
 from localnet.message import Context, OutgoingCall
 from localnet.modules import CompiledModule, ModuleCache, expect
@@ -31,7 +32,7 @@ from localnet.wasm import HEAP_EXPORT, TABLE_EXPORT
 
 HOUSEKEEPING_FUEL = 1 << 62
 """Fuel for localnet's own Wasm (undoing, growing): never the canister's bill."""
-SNAPSHOT_BUFFERS = 8
+SNAPSHOT_BUFFERS = 32
 """Heap copies a network keeps for the canisters it ran last."""
 MAX_REBUILDS = 100
 """Rebuilt instances a store may hold before everything moves to a fresh one (a store frees nothing)."""
@@ -176,6 +177,7 @@ class Runtime:
     def _instantiate(self) -> None:
         imports = [self._functions[name] for name in self.compiled.imports]
         self.heap = None
+        self._dirty = None
         self.stable.begin()
         self._limit = self.context.limit
         self.store.set_fuel(self.context.limit)
@@ -187,6 +189,8 @@ class Runtime:
         self._exports = instance.exports(self.store)
         if self.compiled.has_memory:
             self.heap = expect(self._exports[HEAP_EXPORT], wasmtime.Memory)
+            base = ctypes.addressof(self.heap.data_ptr(self.store).contents)
+            self._dirty = DirtyPages.track(base) if self.heap.data_len(self.store) else None
             self.store.set_fuel(HOUSEKEEPING_FUEL)
             self.stable.attach(self._shims.shim, self.heap)
         self._globals = [expect(self._exports[name], wasmtime.Global) for name in self.compiled.globals]
@@ -258,12 +262,19 @@ class Runtime:
                 self._snapshot_size = heap.data_len(self.store)
             self._snapshot, current = self._pool.take(self._snapshot_size, self)
             if not current:
+                if self._dirty is not None:
+                    self._dirty.take(self._snapshot_size)
                 address = ctypes.addressof(ctypes.c_char.from_buffer(self._snapshot))
                 ctypes.memmove(address, heap.data_ptr(self.store), self._snapshot_size)
 
     def keep(self) -> None:
         """Keep what the message did."""
-        self._release(None)
+        heap = self.heap
+        if self._dirty is None or heap is None or heap.data_len(self.store) != self._snapshot_size:
+            self._release(None)
+            return
+        self._copy_dirty(to_heap=False)
+        self._release(self)
 
     def undo(self) -> None:
         """Undo everything the message did to heap, globals and stable memory."""
@@ -271,8 +282,7 @@ class Runtime:
         self.stable.undo()
         heap = self.heap
         if heap is not None and self._snapshot is not None:
-            address = ctypes.addressof(ctypes.c_char.from_buffer(self._snapshot))
-            ctypes.memmove(heap.data_ptr(self.store), address, self._snapshot_size)
+            self._copy_dirty(to_heap=True)
             extra = heap.data_len(self.store) - self._snapshot_size
             if extra:
                 base = ctypes.addressof(heap.data_ptr(self.store).contents)
@@ -280,6 +290,18 @@ class Runtime:
                 self._oversized = True
         self._restore_globals(self._snapshot_globals)
         self._release(self)
+
+    def _copy_dirty(self, *, to_heap: bool) -> None:
+        """Make heap and snapshot equal again by copying what the message wrote, or everything."""
+        heap, snapshot = self.heap, self._snapshot
+        assert heap is not None
+        assert snapshot is not None
+        ranges = [(0, self._snapshot_size)] if self._dirty is None else self._dirty.take(self._snapshot_size)
+        live = ctypes.addressof(heap.data_ptr(self.store).contents)
+        copy = ctypes.addressof(ctypes.c_char.from_buffer(snapshot))
+        source, target = (copy, live) if to_heap else (live, copy)
+        for offset, size in ranges:
+            ctypes.memmove(target + offset, source + offset, size)
 
     def _release(self, owner: Runtime | None) -> None:
         if self._snapshot is not None:

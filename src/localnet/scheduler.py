@@ -81,7 +81,7 @@ class Scheduler:
     def _charge(self, canister: Canister) -> None:
         network = self._network
         if not accounts.charge_for_time(canister, network.clock.now, network.prices_of(canister)):
-            network.management.uninstall(canister, TaskOrigin(), None, "canister ran out of cycles")
+            network.management.installer.uninstall(canister, TaskOrigin(), None, "canister ran out of cycles")
 
     def _time_out_stops(self, canister: Canister) -> None:
         for waiter in list(canister.stop_waiters):

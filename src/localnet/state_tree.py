@@ -6,6 +6,7 @@ state tree"). Who may read which path is decided in `ic_api`.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ class CertifiedState:
                 b"canister_ranges": _range_shards(network.subnets.values()),
             }
         )
+        self._signing = threading.Lock()
         self._signature: bytes | None = None
         self._delegation: dict[str, bytes] | None = None
         self._root = network.root
@@ -45,14 +47,17 @@ class CertifiedState:
 
     def certificate(self, paths: Iterable[Path]) -> bytes:
         """A CBOR certificate that reveals ``time`` and the given paths. May take 20 ms to sign."""
-        if self._signature is None:
-            self._signature = self._subnet.certifier.sign(self.tree.hash)
+        # One signature a round, however many wait for it at once.
+        with self._signing:
+            if self._signature is None:
+                self._signature = self._subnet.certifier.sign(self.tree.hash)
+            delegation = self._delegate() if self._subnet is not self._root else None
         content: dict[str, Any] = {
             "tree": self.tree.witness([(b"time",), *paths]),
             "signature": self._signature,
         }
-        if self._subnet is not self._root:
-            content["delegation"] = self._delegate()
+        if delegation is not None:
+            content["delegation"] = delegation
         return self_described(content)
 
     def _delegate(self) -> dict[str, bytes]:

@@ -9,6 +9,7 @@ applies the effects once it ended well.
 from __future__ import annotations
 
 import ctypes
+import weakref
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -108,8 +109,15 @@ class SystemApi:
     """The functions bound to one instance. A failing one leaves its reason in `failure`."""
 
     def __init__(self, host: Host) -> None:
-        self._host = host
+        # Weak: wasmtime keeps the functions until the store dies, and the host holds the store.
+        self._host_reference = weakref.ref(host)
         self.failure: BaseException | None = None
+
+    @property
+    def _host(self) -> Host:
+        host = self._host_reference()
+        assert host is not None
+        return host
 
     def functions(self, names: tuple[str, ...]) -> dict[str, wasmtime.Func]:
         """Host functions for those of the names this module implements."""
@@ -122,11 +130,10 @@ class SystemApi:
 
     def _bind(self, name: str) -> Callable[..., Any]:
         _, _, modes, method = _FUNCTIONS[name]
-        host = self._host
 
         def call(*arguments: int) -> int | None:
             try:
-                mode = host.context.mode
+                mode = self._host.context.mode
                 if mode not in modes:
                     raise violation(f'"ic0_{name}" cannot be executed in {mode.value} mode')
                 return method(self, *arguments)

@@ -2,8 +2,9 @@
 
 import pytest
 
+from localnet.prices import Prices
 from tests.localnet.wat import COUNTER, canister, number, word
-from tests.support.network import CallRejected, Network
+from tests.support.network import CallRejected, Network, Principal
 
 
 def test_updates_change_state_and_queries_do_not(net: Network) -> None:
@@ -261,3 +262,60 @@ def test_a_reply_may_not_be_larger_than_two_mebibytes(net: Network) -> None:
     for call, method, size in ((net.update, "reply", two + 1), (net.query, "ask", three + 1)):
         with pytest.raises(CallRejected, match="cannot be larger than"):
             call(target, method, word(size))
+
+
+def test_facts_about_the_canister_and_prices_are_told(net: Network) -> None:
+    body = """
+    (func (export "canister_query status") (call $answer32 (call $canister_status)))
+    (func (export "canister_query version") (call $answer64 (call $canister_version)))
+    (func (export "canister_query subnet")
+      (call $subnet_self_copy (i32.const 100) (i32.const 0) (call $subnet_self_size))
+      (call $answer (i32.const 100) (call $subnet_self_size)))
+    (func (export "canister_query root_key")
+      (call $root_key_copy (i32.const 100) (i32.const 0) (call $root_key_size))
+      (call $answer (i32.const 100) (call $root_key_size)))
+    (func (export "canister_query deadline") (call $answer64 (call $msg_deadline)))
+    (func (export "canister_query creation")
+      (call $cost_create_canister (i32.const 100)) (call $answer (i32.const 100) (i32.const 16)))
+    (func (export "canister_query outcall")
+      (call $cost_http_request (i64.const 10) (i64.const 100) (i32.const 100))
+      (call $answer (i32.const 100) (i32.const 16)))
+    (func (export "canister_query call_cost")
+      (call $cost_call (i64.const 10) (i64.const 100) (i32.const 100)) (call $answer (i32.const 100) (i32.const 16)))
+    (func (export "canister_query liquid")
+      (call $canister_liquid_cycle_balance128 (i32.const 100)) (call $answer (i32.const 100) (i32.const 16)))
+    """
+    target = net.deploy(canister(body))
+    assert number(net.query(target, "status")) == 1
+    version = number(net.query(target, "version"))
+    net.update_settings(target, freezing_threshold=1)
+    assert number(net.query(target, "version")) == version + 1
+    subnet = net.pic.get_subnet(target)
+    assert subnet is not None
+    assert net.query(target, "subnet") == subnet.bytes
+    assert Principal.self_authenticating(net.query(target, "root_key")).bytes == subnet.bytes
+    assert number(net.query(target, "deadline")) == 0
+    prices = Prices()
+    assert number(net.query(target, "creation")) == prices.canister_creation
+    assert number(net.query(target, "outcall")) == prices.http_request(10, 100)
+    assert number(net.query(target, "call_cost")) > prices.call + 110 * prices.call_byte
+    assert 0 < number(net.query(target, "liquid")) <= net.cycles(target)
+
+
+def test_functions_are_refused_where_the_specification_forbids_them(net: Network) -> None:
+    body = """
+    (func (export "canister_query accept") (call $accept_message))
+    (func (export "canister_query timer") (drop (call $global_timer_set (i64.const 1))))
+    (func (export "canister_update certificate") (drop (call $data_certificate_size)))
+    (func (export "canister_update code") (drop (call $msg_reject_code)))
+    """
+    target = net.deploy(canister(body))
+    for call, method in (
+        (net.query, "accept"),
+        (net.query, "timer"),
+        (net.update, "certificate"),
+        (net.update, "code"),
+    ):
+        with pytest.raises(CallRejected, match="cannot be executed in") as caught:
+            call(target, method)
+        assert caught.value.error_code == "CanisterContractViolation"

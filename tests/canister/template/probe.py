@@ -256,6 +256,11 @@ def remove(key: nat64) -> Opt[blob]:
     return numbers.remove(key)
 
 
+@query
+def number_keys() -> Vec[nat64]:
+    return numbers.keys()
+
+
 @update
 def put_text(key: text, value: Point) -> void:
     texts.insert(key, value)

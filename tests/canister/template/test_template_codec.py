@@ -76,6 +76,18 @@ def test_floats_come_back(shared: Host, value: float) -> None:
     assert one(shared.query("real", args((Types.Float64, value)))) == value
 
 
+@settings(max_examples=40, deadline=None)
+@given(x=st.integers(-(2**31), 2**31 - 1), y=st.none() | st.integers(-(2**31), 2**31 - 1), text=st.text(max_size=20))
+def test_records_come_back(shared: Host, x: int, y: int | None, text: str) -> None:
+    sent = {"x": x, "y": [] if y is None else [y], "from": text}
+    assert one(shared.query("point", args((POINT, sent)))) == named(sent)
+    shape = Types.Variant({"circle": Types.Nat, "point": POINT, "nothing": Types.Null})
+    for case, value in {"circle": abs(x) << 70, "point": sent, "nothing": None}.items():
+        (answer,) = one(shared.query("shape", args((shape, {case: value})))).items()
+        expected = {"point": named(sent), "circle": value, "nothing": None}[case]
+        assert answer == (f"_{next(iter(hashes({case: 0})))}", expected)
+
+
 def test_recursive_types_are_read_to_a_depth(shared: Host) -> None:
     def chain(depth: int) -> bytes:
         # type 0 = record { next : opt 0; value : nat8 }, its fields in the order of their hashes

@@ -14,7 +14,9 @@ impl Arguments<'_> {
     fn object(&self, index: usize) -> PyResult {
         match self.0.get(index) {
             Some(raw) => Py::borrowed(*raw).ok_or(Raised),
-            None => Err(py::raise_type_error(&format!("expected at least {} arguments, got {}", index + 1, self.0.len()))),
+            None => {
+                Err(py::raise_type_error(&format!("expected at least {} arguments, got {}", index + 1, self.0.len())))
+            }
         }
     }
 

@@ -138,7 +138,7 @@ impl<'a, 'h> Decoder<'a, 'h> {
                 }
                 Ok(true)
             }
-            // The signatures themselves are not compared: a func is called by name, and its arguments are checked there.
+            // The signatures are not compared: a func is called by name, and its arguments are checked there.
             (Some(WireType::Func(annotations)), Shape::Func(signature)) => Ok(*annotations == signature.annotations),
             (Some(WireType::Service), Shape::Service) => Ok(true),
             _ => Ok(false),

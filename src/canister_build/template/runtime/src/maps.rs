@@ -226,7 +226,10 @@ fn fixed(value: &Py, tag: u8, out: &mut Vec<u8>) -> Result<()> {
     let size = 1usize << ((tag - NAT8) % 4);
     let bits = 8 * size;
     let number = match is_signed {
-        true => value.as_i64().filter(|n| size == 8 || (*n >= -(1 << (bits - 1)) && *n < 1 << (bits - 1))).map(|n| n as u64 ^ 1 << (bits - 1)),
+        true => value
+            .as_i64()
+            .filter(|n| size == 8 || (*n >= -(1 << (bits - 1)) && *n < 1 << (bits - 1)))
+            .map(|n| n as u64 ^ 1 << (bits - 1)),
         false => value.as_u64().filter(|n| size == 8 || n >> bits == 0),
     };
     let Some(number) = number else {
@@ -345,7 +348,11 @@ fn decode(rest: &mut &[u8], top: bool) -> Result<Py> {
             for _ in 0..count(rest)? {
                 items.push(decode(rest, false)?);
             }
-            if tag == LIST { Py::list(items) } else { Py::tuple(items) }
+            if tag == LIST {
+                Py::list(items)
+            } else {
+                Py::tuple(items)
+            }
         }
         DICT => {
             let dict = Py::dict();

@@ -3,6 +3,7 @@
 
 use std::ffi::{c_char, c_int, CString};
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 #[repr(C)]
 pub struct Object {
@@ -432,10 +433,18 @@ pub fn run(source: &str, filename: &str) -> Result<(), Raised> {
     }
 }
 
+static RUNNING: AtomicBool = AtomicBool::new(false);
+
+/// Whether the interpreter runs, and its allocator with it.
+pub fn is_running() -> bool {
+    RUNNING.load(Ordering::Relaxed)
+}
+
 pub fn start() {
     if unsafe { glue_start() } != 0 {
         crate::ic0::trap("CPython did not start");
     }
+    RUNNING.store(true, Ordering::Relaxed);
 }
 
 pub fn add_module(methods: &'static [MethodDef]) -> Result<(), Raised> {

@@ -218,7 +218,9 @@ impl<'a> Parser<'a> {
         }
         match self.word() {
             "" => self.fail("a name"),
-            name => Ok((name.replace('_', if name.starts_with(|c: char| c.is_ascii_digit()) { "" } else { "_" }), false)),
+            name => {
+                Ok((name.replace('_', if name.starts_with(|c: char| c.is_ascii_digit()) { "" } else { "_" }), false))
+            }
         }
     }
 

@@ -1,0 +1,116 @@
+"""Finds the pages of a heap that a message wrote, with the kernel's help where it offers it.
+
+Linux 6.7 and later note writes to pages of a range registered with a userfaultfd in asynchronous
+write-protect mode, and PAGEMAP_SCAN lists and protects them again in one call. Elsewhere there is no tracker,
+and whoever wants to undo a message has to copy the whole heap.
+
+Structures are those of ``linux/userfaultfd.h`` and ``linux/fs.h``::
+
+    uffdio_api       u64 api, u64 features, u64 ioctls
+    uffdio_register  u64 start, u64 length, u64 mode, u64 ioctls
+    pm_scan_arg      u64 size, flags, start, end, walk_end, vec, vec_len, max_pages,
+                     category_inverted, category_mask, category_anyof_mask, return_mask
+    page_region      u64 start, end, categories
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import platform
+import struct
+from functools import cache
+
+_SYSCALL_USERFAULTFD = {"x86_64": 323, "aarch64": 282}
+_USER_MODE_ONLY = 1
+_API = 0xAA
+_FEATURES = (1 << 13) | (1 << 15)
+"""UFFD_FEATURE_WP_UNPOPULATED and UFFD_FEATURE_WP_ASYNC."""
+_UFFDIO_API = 0xC018AA3F
+_UFFDIO_REGISTER = 0xC020AA00
+_REGISTER_MODE_WP = 2
+_PAGEMAP_SCAN = 0xC0606610
+_SCAN_FLAGS = 3
+"""PM_SCAN_WP_MATCHING and PM_SCAN_CHECK_WPASYNC."""
+_PAGE_IS_WRITTEN = 2
+_REGIONS = 2048
+_HEAP_RESERVATION = 4 << 30
+"""Address space wasmtime reserves for a 32-bit memory: registered as a whole, so that it may grow."""
+
+
+@cache
+def _descriptors() -> tuple[int, int] | None:
+    """The process's userfaultfd and its page map, or None where the kernel doesn't offer both."""
+    number = _SYSCALL_USERFAULTFD.get(platform.machine())
+    if platform.system() != "Linux" or number is None:
+        return None
+    libc = ctypes.CDLL(None, use_errno=True)
+    faults = libc.syscall(number, os.O_CLOEXEC | os.O_NONBLOCK | _USER_MODE_ONLY)
+    if faults < 0:
+        return None
+    try:
+        fcntl.ioctl(faults, _UFFDIO_API, bytearray(struct.pack("QQQ", _API, _FEATURES, 0)))
+        return faults, os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        os.close(faults)
+        return None
+
+
+class DirtyPages:
+    """The pages written in one heap since the last look."""
+
+    def __init__(self, page_map: int, base: int) -> None:
+        self._page_map = page_map
+        self._base = base
+        self._regions = (ctypes.c_uint64 * (3 * _REGIONS))()
+
+    @staticmethod
+    def offered() -> bool:
+        """Whether this kernel can tell which pages were written."""
+        return _descriptors() is not None
+
+    @staticmethod
+    def track(base: int) -> DirtyPages | None:
+        """Start tracking the heap at an address; None where that can't be done."""
+        descriptors = _descriptors()
+        if descriptors is None:
+            return None
+        faults, page_map = descriptors
+        tracker = DirtyPages(page_map, base)
+        register = bytearray(struct.pack("QQQQ", base, _HEAP_RESERVATION, _REGISTER_MODE_WP, 0))
+        try:
+            fcntl.ioctl(faults, _UFFDIO_REGISTER, register)
+            tracker.take(os.sysconf("SC_PAGE_SIZE"))
+        except OSError:
+            return None
+        return tracker
+
+    def take(self, size: int) -> list[tuple[int, int]]:
+        """Ranges (offset, length) within the first ``size`` bytes written since they were last taken."""
+        found = []
+        start, end = self._base, self._base + size
+        while start < end:
+            argument = bytearray(
+                struct.pack(
+                    "12Q",
+                    96,
+                    _SCAN_FLAGS,
+                    start,
+                    end,
+                    0,
+                    ctypes.addressof(self._regions),
+                    _REGIONS,
+                    0,
+                    0,
+                    _PAGE_IS_WRITTEN,
+                    0,
+                    _PAGE_IS_WRITTEN,
+                )
+            )
+            count = fcntl.ioctl(self._page_map, _PAGEMAP_SCAN, argument)
+            for index in range(count):
+                first, last = self._regions[3 * index], self._regions[3 * index + 1]
+                found.append((first - self._base, last - first))
+            start = struct.unpack_from("Q", argument, 32)[0]
+        return found
