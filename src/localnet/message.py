@@ -114,10 +114,9 @@ class Context:
     """The call context has its response already (a callback of a call made after replying)."""
     instructions_before: int = 0
     """Instructions the same call context used in earlier messages."""
-    queue_full: frozenset[bytes] = frozenset()
-    """Callees that cannot be called now: too many calls to them are outstanding."""
+    outstanding: dict[bytes, int] = field(default_factory=dict)
+    """Calls to each callee that haven't come back, those of this message included."""
     reply_limit: int = 2 * 1024 * 1024
-    can_call: bool = True
 
     balance: int = 0
     reply_data: bytearray = field(default_factory=bytearray)

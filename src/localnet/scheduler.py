@@ -24,7 +24,7 @@ from localnet.canister import (
 from localnet.errors import ErrorCode, Reject
 from localnet.message import CanisterView, Context, Mode, OutgoingCall, Rejection, Reply, Response
 from localnet.modules import CompiledModule
-from localnet.prices import MAX_OUTSTANDING_CALLS, MAX_REMOTE_CALL_BYTES
+from localnet.prices import MAX_REMOTE_CALL_BYTES
 from localnet.principal import MANAGEMENT, to_text
 from localnet.runtime import Outcome, Runtime
 
@@ -167,7 +167,6 @@ class Scheduler:
             version=canister.version,
             freezing_cycles=accounts.freezing_cycles(canister, network.prices_of(canister)),
         )
-        full = frozenset(callee for callee, calls in canister.outstanding.items() if calls >= MAX_OUTSTANDING_CALLS)
         return Context(
             mode=mode,
             canister=view,
@@ -175,7 +174,7 @@ class Scheduler:
             limit=limit,
             balance=canister.cycles,
             global_timer=canister.global_timer,
-            queue_full=full,
+            outstanding=dict(canister.outstanding),
         )
 
     def _execute(self, canister: Canister, message: CallMessage, mode: Mode, export: str) -> None:

@@ -17,7 +17,7 @@ import wasmtime
 
 from localnet.errors import ErrorCode, Reject, RejectCode
 from localnet.message import REPLICATED, Context, Mode, OutgoingCall, Rejection, Reply
-from localnet.prices import MAX_LOCAL_CALL_BYTES, Prices
+from localnet.prices import MAX_LOCAL_CALL_BYTES, MAX_OUTSTANDING_CALLS, Prices
 
 MAX_LOG_BYTES = 4 * 1024
 MAX_TRAP_TEXT = 16 * 1024
@@ -451,7 +451,8 @@ class SystemApi:
     def call_perform(self) -> int:
         context = self._context
         pending = self._pending("call_perform")
-        if pending.callee in context.queue_full or not context.can_call:
+        outstanding = context.outstanding.get(pending.callee, 0)
+        if outstanding >= MAX_OUTSTANDING_CALLS:
             self._drop_pending()
             return int(RejectCode.SYS_TRANSIENT)
         if context.mode in REPLICATED:
@@ -461,6 +462,7 @@ class SystemApi:
                 return int(RejectCode.SYS_TRANSIENT)
             context.balance -= fee + prepaid
             pending.prepaid = prepaid
+        context.outstanding[pending.callee] = outstanding + 1
         context.calls.append(pending)
         context.pending = None
         return 0

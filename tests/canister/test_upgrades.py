@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -101,20 +102,28 @@ def test_a_factory_keeps_everything_through_an_upgrade(network, factory_build, z
     assert factory.call("create_zone_availability_canister", ZONE_ID, RPC_HOST, "/", sender=member(2)) != created
 
 
+def kybra_image() -> bytes:
+    """The start of a stable memory as Kybra's map library lays it out: one memory of one page, with a bounded map."""
+    header = b"MGR\x01" + struct.pack("<HH", 1, 128) + bytes(32) + struct.pack("<255Q", 1, *[0] * 254)
+    return (header + b"\x00").ljust(65_536, b"\xff") + b"BTR\x01".ljust(65_536, b"\x00")
+
+
 @pytest.mark.parametrize(
     ("image", "text"),
     [
-        (b"\x01\x00\x00\x00regions of another language", "foreign"),
-        (b"MGR\x02" + bytes(100), "foreign"),
-        (b"MGR\x01" + bytes(65_532) + b"BTR\x01" + bytes(100), "foreign"),
+        (b"\x01\x00\x00\x00regions of another language", "pages that begin with 01000000"),
+        (b"MGR\x02".ljust(100, b"\x00"), "expected nothing or MGR version 1"),
+        (kybra_image(), "memory 0 begins with 42545201; expected 42545202"),
     ],
+    ids=["another language", "another manager", "the other builder"],
 )
 def test_a_foreign_stable_memory_is_refused_and_left_as_it_was(full_zone, zone_build, image, text):
     network, zone = full_zone.network, full_zone
     network.pic.set_stable_memory(zone.id, image)
     memory = network.stable_memory(zone.id)
-    with pytest.raises(CallRejected):
+    with pytest.raises(CallRejected) as caught:
         network.upgrade(zone.id, zone_build.wasm, sender=TEAM)
+    assert text in caught.value.message
     assert network.stable_memory(zone.id) == memory
 
 

@@ -210,3 +210,53 @@ def test_the_management_canister_answers_canisters(net: Network, pair: tuple[Pri
     assert len(replies) == 3
     code, text = rejection(net.update(random, "call", to(caller, "no_such_method")))
     assert (code, "no_such_method" in text) == (5, True)
+
+
+def test_payloads_between_canisters_may_have_ten_mebibytes(net: Network) -> None:
+    body = """
+    (table 1 funcref) (elem (i32.const 0) $on_reply)
+    (func $on_reply (param i32)
+      (call $msg_arg_data_copy (i32.const 100) (i32.const 0) (call $msg_arg_data_size))
+      (call $answer (i32.const 100) (call $msg_arg_data_size)))
+    (func (export "canister_update size") (call $answer32 (call $msg_arg_data_size)))
+    (func (export "canister_update send")
+      (drop (call $argument (i32.const 100)))
+      (call $canister_self_copy (i32.const 200) (i32.const 0) (i32.const 10))
+      (call $call_new (i32.const 200) (i32.const 10) (i32.const 300) (i32.const 4)
+        (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))
+      (call $call_data_append (i32.const 0) (i32.load (i32.const 100)))
+      (drop (call $call_perform)))
+    """
+    target = net.deploy(canister(body, {300: b"size"}, memory="170"))
+    most = 10 * 1024 * 1024 - len("size")
+    assert number(net.update(target, "send", most.to_bytes(4, "little"))) == most
+    with pytest.raises(CallRejected, match="cannot be larger than 10485760"):
+        net.update(target, "send", (most + 1).to_bytes(4, "little"))
+
+
+def test_at_most_500_calls_to_one_canister_may_be_open(net: Network) -> None:
+    body = """
+    (table 1 funcref) (elem (i32.const 0) $ignore)
+    (func $ignore (param i32))
+    (func (export "canister_update hello"))
+    (func (export "canister_update flood")
+      (local $made i32)
+      (call $canister_self_copy (i32.const 200) (i32.const 0) (i32.const 10))
+      (block $full (loop $next
+        (call $call_new (i32.const 200) (i32.const 10) (i32.const 300) (i32.const 5)
+          (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))
+        (br_if $full (call $call_perform))
+        (local.set $made (i32.add (local.get $made) (i32.const 1)))
+        (br $next)))
+      (call $answer32 (local.get $made)))
+    """
+    target = net.deploy(canister(body, {300: b"hello"}))
+    assert number(net.update(target, "flood")) == 500
+
+
+def test_a_call_from_outside_may_have_two_mebibytes(net: Network) -> None:
+    target = net.deploy(canister('(func (export "canister_update size") (call $answer32 (call $msg_arg_data_size)))'))
+    most = 2 * 1024 * 1024 - len("size")
+    assert number(net.update(target, "size", bytes(most))) == most
+    with pytest.raises(ConnectionError, match="too large"):
+        net.update(target, "size", bytes(most + 1))
