@@ -1,8 +1,8 @@
 """What the canisters' operations cost, on localnet inside this process: `make bench ARGS='--json'`.
 
-Prints for each operation the Wasm instructions (wasmtime fuel: one an operator and one a byte of bulk copies) and the
-stable pages of 4 KiB that it wrote, both also per message. Random texts come from a printed seed. Times are left out:
-they say more about the machine than about the canisters.
+Prints for each operation the Wasm instructions (wasmtime fuel: one an operator and one a byte of bulk copies), also a
+message, and the reads and writes of stable memory with the bytes they moved. Random texts come from a printed seed.
+Times are left out: they say more about the machine than about the canisters.
 """
 
 from __future__ import annotations
@@ -41,7 +41,10 @@ class Row:
     operation: str
     messages: int
     instructions: int
-    stable_pages_written: int
+    stable_reads: int
+    bytes_read: int
+    stable_writes: int
+    bytes_written: int
 
     @property
     def per_message(self) -> int:
@@ -93,6 +96,12 @@ def create(agent: DirectAgent, cycles: int) -> bytes:
     return candid.decode(reply, [candid.record(canister_id=candid.PRINCIPAL)])[0]["canister_id"]
 
 
+def accesses(network: Network, canister: bytes) -> tuple[int, int, int, int]:
+    """Stable reads, bytes read, writes and bytes written of a canister so far; zeros before it is installed."""
+    runtime = network.canister(canister).runtime
+    return (0, 0, 0, 0) if runtime is None else runtime.stable.accesses()
+
+
 def measure(seed: int) -> list[Row]:
     """Run every operation once, in order, on a fresh network."""
     texts = random.Random(seed)
@@ -102,10 +111,10 @@ def measure(seed: int) -> list[Row]:
     rows: list[Row] = []
 
     def row(operation: str, canister: bytes, call: Callable[[], Any], messages: int = 1) -> Any:
+        before = accesses(network, canister)
         result = call()
-        runtime = network.canister(canister).runtime
-        pages = 0 if runtime is None else runtime.stable.journaled
-        rows.append(Row(operation, messages, agent.instructions, pages))
+        moved = [now - then for now, then in zip(accesses(network, canister), before, strict=True)]
+        rows.append(Row(operation, messages, agent.instructions, *moved))
         return result
 
     def pairs(count: int) -> list[tuple[bytes, bytes]]:
@@ -151,9 +160,12 @@ def main() -> None:
     print(
         f"seed {options.seed}, source {manifest['source_hash'][:16]}, template {str(manifest['template_hash'])[:16]}\n"
     )
-    print(f"{'operation':32} {'instructions':>15} {'per message':>12} {'stable pages':>13}")
+    print(f"{'operation':30}{'instructions':>14}{'a message':>13}{'reads':>9}{'bytes':>13}{'writes':>9}{'bytes':>13}")
     for row in rows:
-        print(f"{row.operation:32} {row.instructions:15,} {row.per_message:12,} {row.stable_pages_written:13,}")
+        print(
+            f"{row.operation:30}{row.instructions:14,}{row.per_message:13,}{row.stable_reads:9,}{row.bytes_read:13,}"
+            f"{row.stable_writes:9,}{row.bytes_written:13,}"
+        )
     size = Path(canister_build.build("zone_canister", builder="template").wasm_gz).stat().st_size
     print(f"\nzone_canister.wasm.gz: {size:,} bytes")
 

@@ -37,6 +37,10 @@ STORE_WAT = f"""
   (global $limit (export "limit") (mut i64) (i64.const {MAX_STABLE_PAGES}))
   (global $epoch (export "epoch") (mut i32) (i32.const 1))
   (global $journaled (export "journaled") (mut i64) (i64.const 0))
+  (global $reads (export "reads") (mut i64) (i64.const 0))
+  (global $read_bytes (export "read_bytes") (mut i64) (i64.const 0))
+  (global $writes (export "writes") (mut i64) (i64.const 0))
+  (global $written_bytes (export "written_bytes") (mut i64) (i64.const 0))
 
   (func $size (export "stable64_size") (result i64) (global.get $pages))
   (func $grow (export "stable64_grow") (param $more i64) (result i64)
@@ -103,6 +107,10 @@ SHIM_WAT = """
   (import "store" "pages" (global $pages (mut i64)))
   (import "store" "epoch" (global $epoch (mut i32)))
   (import "store" "journaled" (global $journaled (mut i64)))
+  (import "store" "reads" (global $reads (mut i64)))
+  (import "store" "read_bytes" (global $read_bytes (mut i64)))
+  (import "store" "writes" (global $writes (mut i64)))
+  (import "store" "written_bytes" (global $written_bytes (mut i64)))
   (elem (i32.const 0) func $read $write)
 
   (func $check (param $offset i64) (param $size i64)
@@ -129,11 +137,15 @@ SHIM_WAT = """
 
   (func $read (param $dst i64) (param $offset i64) (param $size i64)
     (call $check (local.get $offset) (local.get $size))
+    (global.set $reads (i64.add (global.get $reads) (i64.const 1)))
+    (global.set $read_bytes (i64.add (global.get $read_bytes) (local.get $size)))
     (memory.copy $heap $stable (call $low (local.get $dst)) (local.get $offset) (call $low (local.get $size))))
 
   (func $write (param $offset i64) (param $src i64) (param $size i64)
     (local $page i64) (local $last i64)
     (call $check (local.get $offset) (local.get $size))
+    (global.set $writes (i64.add (global.get $writes) (i64.const 1)))
+    (global.set $written_bytes (i64.add (global.get $written_bytes) (local.get $size)))
     (if (i64.ne (local.get $size) (i64.const 0))
       (then
         (local.set $page (i64.shr_u (local.get $offset) (i64.const 12)))
@@ -188,6 +200,14 @@ class StableMemory:
     def journaled(self) -> int:
         """Pages of 4 KiB first written in the current message."""
         return self._journaled.value(self._store)
+
+    def accesses(self) -> tuple[int, int, int, int]:
+        """Reads, bytes read, writes and bytes written since the canister's instance was made: for benchmarks."""
+        names = ("reads", "read_bytes", "writes", "written_bytes")
+        reads, read_bytes, writes, written = (
+            expect(self._exports[name], wasmtime.Global).value(self._store) for name in names
+        )
+        return reads, read_bytes, writes, written
 
     def begin(self, limit: int = MAX_STABLE_PAGES) -> None:
         """Start a message that may grow the memory to at most ``limit`` pages."""
