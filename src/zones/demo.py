@@ -20,7 +20,7 @@ from typing import Any
 from localnet.principal import from_text, to_text
 from zones import deployment, network
 from zones.agent import IcAgent
-from zones.commands.network import wait_for_signal
+from zones.commands.network import on_end_signal, wait_for_signal
 from zones.context import CALL_SECONDS, Progress
 from zones.errors import NetworkError, ZonesError
 from zones.factory import Factory
@@ -164,7 +164,7 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(report.data()) if options.json else "\n".join(report.lines()), flush=True)
         if not options.once:
             print("\n".join(next_steps(state, report)), file=sys.stderr, flush=True)
-            wait_for_signal()
+            wait_for_signal(on_end_signal())
         return 0 if report.intact else 1
     finally:
         _stop(state)
@@ -185,6 +185,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--builder", choices=("template", "kybra"), default="template")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _terminated)
+    # A shell starts its background jobs with SIGINT ignored, and Python leaves it so.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return run(options)
     except ZonesError as error:

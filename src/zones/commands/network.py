@@ -50,6 +50,8 @@ def register(commands: Subparsers, add: Add) -> None:
 
 def _start(context: Context) -> Result | None:
     foreground = context.options.foreground
+    # From here on a signal ends the network in an orderly way, however early it comes.
+    ended = on_end_signal() if foreground else None
     started = network.start(context.state, context.options.port, stay=not foreground)
     data = network.describe(started, context.state.logs)
     lines = [
@@ -57,21 +59,26 @@ def _start(context: Context) -> Result | None:
         f"membership  {started.membership_url} as https://{started.rpc_host}/ (process {started.membership.pid})",
         f"logs        {context.state.logs}",
     ]
-    if not foreground:
+    if ended is None:
         return Result(data, [*lines, "next: zones deploy"])
     print(json.dumps(data) if context.options.json else "\n".join([*lines, "stop with Ctrl-C"]), flush=True)
     try:
-        wait_for_signal()
+        wait_for_signal(ended)
     finally:
         network.stop(context.state)
     return None
 
 
-def wait_for_signal() -> None:
-    """Return on SIGTERM or SIGINT."""
+def on_end_signal() -> threading.Event:
+    """Return an event that SIGTERM and SIGINT set from now on."""
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
+    return ended
+
+
+def wait_for_signal(ended: threading.Event) -> None:
+    """Return once the event of `on_end_signal` is set."""
     while not ended.wait(timeout=1.0):  # a wait without a timeout would not notice signals everywhere
         pass
 
