@@ -4,6 +4,7 @@ Pure: builds the JSON-RPC request byte by byte as the contract's nodes know it, 
 deciding who may ask (`outcalls`) nor for the outcall itself (`main`).
 """
 
+from canister_kit.zone_args import HEX_DIGITS
 from zone_canister.keccak import keccak_256
 
 ROLE_SELECTOR = "d4322d7d"  # Role(address)
@@ -52,14 +53,12 @@ def role_of(status: int, body: bytes) -> int:
         raise OracleError(f"role lookup failed: JSON-RPC error {members['error'][:SHOWN_BYTES]}")
     result = members.get("result", "")
     digits = result[3:-1] if result.startswith('"0x') and result.endswith('"') else ""
-    try:
-        if not 0 < len(digits) <= 2 * MAX_RESULT_BYTES:
-            raise ValueError("length")
-        return int.from_bytes(bytes.fromhex(digits), "big")
-    except ValueError:
+    whole_bytes = 0 < len(digits) <= 2 * MAX_RESULT_BYTES and len(digits) % 2 == 0
+    if not whole_bytes or not HEX_DIGITS.issuperset(digits):
         raise OracleError(
             f"role lookup failed: expected a result of 1 to {MAX_RESULT_BYTES} bytes in hex, got {shown(body)}"
-        ) from None
+        )
+    return int(digits, 16)
 
 
 def shown(body: bytes) -> str:

@@ -81,6 +81,8 @@ def test_a_role_is_read_wherever_the_result_stands(body, role):
         (200, b'{"result":"0x"}', "expected a result"),
         (200, b'{"result":"0xzz"}', "expected a result"),
         (200, b'{"result":"0x012"}', "expected a result"),
+        (200, b'{"result":"0x0 1 "}', "expected a result"),
+        (200, b'{"result":"0x0_1_"}', "expected a result"),
         (200, b'{"result":12}', "expected a result"),
         (200, b'{"result":"0x' + b"11" * 33 + b'"}', "expected a result"),
         (200, b'{"result":"0x01","result":"0x02"}', "twice"),
