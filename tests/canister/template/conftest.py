@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import wasmtime
 
@@ -26,11 +28,12 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
 
 
 @pytest.fixture
-def host(compiled: Compiled) -> Host:
+def host(compiled: Compiled) -> Iterator[Host]:
     """A freshly installed probe."""
     fresh = Host(*compiled)
     fresh.install(args((Types.Opt(Types.Text), ["hello"])))
-    return fresh
+    yield fresh
+    fresh.close()
 
 
 @pytest.fixture(scope="session")

@@ -47,7 +47,11 @@ class MapMachine(RuleBasedStateMachine):
     def upgrade(self) -> None:
         upgraded = Host(*self.compiled, stable=bytes(self.host.stable))
         upgraded.upgrade()
+        self.host.close()
         self.host = upgraded
+
+    def teardown(self) -> None:
+        self.host.close()
 
     @invariant()
     def keys_are_those_of_the_model_in_order(self) -> None:
