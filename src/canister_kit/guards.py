@@ -6,6 +6,9 @@ A guard takes nothing and answers with a GuardResult; its error text reaches the
 from kybra import GuardResult, ic
 
 ANONYMOUS = b"\x04"
+# The receiver pays 2 000 cycles a byte for a call from outside, before any guard runs. A stranger's longest honest
+# argument, the creation of a zone, stays well below this.
+STRANGER_BYTES = 1_024
 
 
 def refuse(reason: str) -> GuardResult:

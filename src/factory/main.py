@@ -14,6 +14,7 @@ from kybra import (
     blob,
     ic,
     init,
+    inspect_message,
     nat,
     nat32,
     post_upgrade,
@@ -26,7 +27,7 @@ from kybra import (
 
 from canister_kit import layout
 from canister_kit.cycles import TransferCyclesResult
-from canister_kit.guards import refuse, refuse_anonymous
+from canister_kit.guards import STRANGER_BYTES, refuse, refuse_anonymous
 from canister_kit.in_flight import InFlight
 from canister_kit.upgrade import refuse_foreign_layout
 from canister_kit.zone_args import zone_args_fault
@@ -91,6 +92,13 @@ def pre_upgrade_() -> void:
 def post_upgrade_() -> void:
     """Refuses a stable memory that is not this canister's."""
     refuse_foreign_layout(state.settings_map, KIND)
+
+
+@inspect_message
+def inspect_message_() -> void:
+    """Keeps long calls out before they are paid for, except those of admins; the guards decide about the rest."""
+    if ic.arg_data_raw_size() <= STRANGER_BYTES or admins.refusal(ic.caller().bytes) == "":
+        ic.accept_message()
 
 
 @update(guard=refuse_anonymous)

@@ -133,6 +133,17 @@ def test_the_balance_hardly_moves_under_a_strangers_hands(zone):
     assert spent < 20 * 15_000_000
 
 
+def test_long_calls_of_strangers_are_not_even_paid_for(zone):
+    join(zone, 1)
+    before = zone.network.cycles(zone.id)
+    for number in range(3):
+        text = rejection(zone, "add_message", bytes(41), bytes(1_900_000), sender=member(50 + number))
+        assert "rejected the message" in text
+    assert "rejected the message" in rejection(zone, "update_role", bytes(1_900_000), sender=member(60))
+    assert before - zone.network.cycles(zone.id) < 100_000_000
+    assert zone.call("add_message", b"\x14" * 41, bytes(1_900_000), sender=member(1)) == ("ok", 1)
+
+
 def test_the_system_methods_tell_about_the_canister(zone):
     assert zone.call("get_zone_id") == ZONE_ID
     assert zone.call("get_version") == 1000
