@@ -10,6 +10,7 @@ import gzip
 import zlib
 from dataclasses import dataclass, field
 
+from localnet.candid import uleb
 from localnet.prices import MAX_WASM_BYTES
 
 PASS_VERSION = 1
@@ -98,15 +99,6 @@ class _Reader:
                 self.take(16)
             elif opcode not in (0x6A, 0x6B, 0x6C, 0x7C, 0x7D, 0x7E):
                 raise InvalidWasm(f"opcode 0x{opcode:02x} in a constant expression")
-
-
-def _uleb(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
 
 
 def decompress(module: bytes) -> bytes:
@@ -210,7 +202,7 @@ def prepare(module: bytes) -> Prepared:
             for index in _mutable_globals(body, imported[2]):
                 name = f"{GLOBAL_EXPORT}{index}"
                 prepared.globals.append(name)
-                added.append(_uleb(len(name)) + name.encode() + b"\x03" + _uleb(index))
+                added.append(uleb(len(name)) + name.encode() + b"\x03" + uleb(index))
         elif number == _EXPORT:
             exports = body
             continue
@@ -218,13 +210,13 @@ def prepare(module: bytes) -> Prepared:
     if imported != (0, 0, 0):
         raise InvalidWasm("it imports a table, memory or global, which no canister can be given")
     if prepared.has_table:
-        added.append(_uleb(len(TABLE_EXPORT)) + TABLE_EXPORT.encode() + b"\x01\x00")
+        added.append(uleb(len(TABLE_EXPORT)) + TABLE_EXPORT.encode() + b"\x01\x00")
     if prepared.has_memory:
-        added.append(_uleb(len(HEAP_EXPORT)) + HEAP_EXPORT.encode() + b"\x02\x00")
+        added.append(uleb(len(HEAP_EXPORT)) + HEAP_EXPORT.encode() + b"\x02\x00")
     reader = _Reader(exports)
     count = reader.uleb() + len(added)
-    body = _uleb(count) + exports[reader.at :] + b"".join(added)
+    body = uleb(count) + exports[reader.at :] + b"".join(added)
     place = next((i for i, (n, _) in enumerate(out) if _SECTION_ORDER[n] > _SECTION_ORDER[_EXPORT]), len(out))
     out.insert(place, (_EXPORT, body))
-    prepared.wasm = _MAGIC + b"".join(bytes([n]) + _uleb(len(b)) + b for n, b in out)
+    prepared.wasm = _MAGIC + b"".join(bytes([n]) + uleb(len(b)) + b for n, b in out)
     return prepared
