@@ -145,9 +145,8 @@ class Runtime:
 
     def instructions_used(self) -> int:
         """Instructions of the running execution so far: fuel, without the journal's, plus dirty pages."""
-        pages = self.stable.journaled
         fuel = self._limit - self.store.get_fuel()
-        return max(0, fuel - pages * (stable.JOURNAL_FUEL - stable.DIRTY_PAGE_INSTRUCTIONS))
+        return max(0, fuel - self.stable.own_fuel + self.stable.journaled * stable.DIRTY_PAGE_INSTRUCTIONS)
 
     def data_certificate(self) -> bytes:
         """The certificate over this canister's certified data."""

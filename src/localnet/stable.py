@@ -37,6 +37,7 @@ STORE_WAT = f"""
   (global $limit (export "limit") (mut i64) (i64.const {MAX_STABLE_PAGES}))
   (global $epoch (export "epoch") (mut i32) (i32.const 1))
   (global $journaled (export "journaled") (mut i64) (i64.const 0))
+  (global $grown (export "grown") (mut i64) (i64.const 0))
   (global $reads (export "reads") (mut i64) (i64.const 0))
   (global $read_bytes (export "read_bytes") (mut i64) (i64.const 0))
   (global $writes (export "writes") (mut i64) (i64.const 0))
@@ -49,16 +50,17 @@ STORE_WAT = f"""
     (if (i64.gt_u (local.get $more) (i64.sub (global.get $limit) (global.get $pages)))
       (then (return (i64.const -1))))
     (local.set $total (i64.add (global.get $pages) (local.get $more)))
-    (if (i64.gt_u (local.get $total) (memory.size $stable))
-      (then
-        (local.set $missing (i64.sub (local.get $total) (memory.size $stable)))
-        (if (i64.eq (memory.grow $stable (local.get $missing)) (i64.const -1))
-          (then (return (i64.const -1))))))
+    ;; No branches, and what is grown is noted: the fuel of growing localnet's memories is not the canister's
+    ;; and depends on how large they are already.
+    (local.set $missing (i64.sub (local.get $total) (memory.size $stable)))
+    (local.set $missing (select (local.get $missing) (i64.const 0) (i64.gt_s (local.get $missing) (i64.const 0))))
+    (if (i64.eq (memory.grow $stable (local.get $missing)) (i64.const -1)) (then (return (i64.const -1))))
+    (global.set $grown (i64.add (global.get $grown) (local.get $missing)))
     (local.set $missing (i64.sub (i64.shr_u (i64.add (memory.size $stable) (i64.const 1023)) (i64.const 10))
       (memory.size $epochs)))
-    (if (i64.gt_s (local.get $missing) (i64.const 0))
-      (then (if (i64.eq (memory.grow $epochs (local.get $missing)) (i64.const -1))
-        (then (return (i64.const -1))))))
+    (local.set $missing (select (local.get $missing) (i64.const 0) (i64.gt_s (local.get $missing) (i64.const 0))))
+    (if (i64.eq (memory.grow $epochs (local.get $missing)) (i64.const -1)) (then (return (i64.const -1))))
+    (global.set $grown (i64.add (global.get $grown) (local.get $missing)))
     (global.set $pages (local.get $total))
     (i64.sub (local.get $total) (local.get $more)))
   (func (export "stable64_read") (param i64 i64 i64)
@@ -107,6 +109,7 @@ SHIM_WAT = """
   (import "store" "pages" (global $pages (mut i64)))
   (import "store" "epoch" (global $epoch (mut i32)))
   (import "store" "journaled" (global $journaled (mut i64)))
+  (import "store" "grown" (global $grown (mut i64)))
   (import "store" "reads" (global $reads (mut i64)))
   (import "store" "read_bytes" (global $read_bytes (mut i64)))
   (import "store" "writes" (global $writes (mut i64)))
@@ -125,10 +128,12 @@ SHIM_WAT = """
     (i32.wrap_i64 (local.get $value)))
 
   (func $keep (param $page i64)
-    (local $to i64)
+    (local $to i64) (local $missing i64)
     (local.set $to (i64.mul (global.get $journaled) (i64.const 4104)))
-    (if (i64.gt_u (i64.add (local.get $to) (i64.const 4104)) (i64.shl (memory.size $journal) (i64.const 16)))
-      (then (if (i64.eq (memory.grow $journal (i64.const 16)) (i64.const -1)) (then unreachable))))
+    (local.set $missing (select (i64.const 16) (i64.const 0)
+      (i64.gt_u (i64.add (local.get $to) (i64.const 4104)) (i64.shl (memory.size $journal) (i64.const 16)))))
+    (if (i64.eq (memory.grow $journal (local.get $missing)) (i64.const -1)) (then unreachable))
+    (global.set $grown (i64.add (global.get $grown) (local.get $missing)))
     (i64.store $journal (local.get $to) (local.get $page))
     (memory.copy $journal $stable (i64.add (local.get $to) (i64.const 8))
       (i64.shl (local.get $page) (i64.const 12)) (i64.const 4096))
@@ -159,7 +164,7 @@ SHIM_WAT = """
     (memory.copy $stable $heap (local.get $offset) (call $low (local.get $src)) (call $low (local.get $size)))))
 """
 
-JOURNAL_FUEL = 4096 + 42
+JOURNAL_FUEL = 4096 + 47
 """Fuel the journal of one page costs (memory.copy counts a unit per byte): not the canister's doing."""
 DIRTY_PAGE_INSTRUCTIONS = 1_000
 """What the IC charges for a stable page written for the first time in a message (replica configuration,
@@ -177,6 +182,7 @@ class StableMemory:
         self._pages = expect(exports["pages"], wasmtime.Global)
         self._epoch = expect(exports["epoch"], wasmtime.Global)
         self._journaled = expect(exports["journaled"], wasmtime.Global)
+        self._grown = expect(exports["grown"], wasmtime.Global)
         self._limit = expect(exports["limit"], wasmtime.Global)
         self._undo = expect(exports["undo"], wasmtime.Func)
         self._pages_before = 0
@@ -201,6 +207,11 @@ class StableMemory:
         """Pages of 4 KiB first written in the current message."""
         return self._journaled.value(self._store)
 
+    @property
+    def own_fuel(self) -> int:
+        """Fuel the journal took in the current message, and growing it: not the canister's doing."""
+        return self.journaled * JOURNAL_FUEL + self._grown.value(self._store)
+
     def accesses(self) -> tuple[int, int, int, int]:
         """Reads, bytes read, writes and bytes written since the canister's instance was made: for benchmarks."""
         names = ("reads", "read_bytes", "writes", "written_bytes")
@@ -214,6 +225,7 @@ class StableMemory:
         store = self._store
         self._epoch.set_value(store, self._epoch.value(store) + 1)
         self._journaled.set_value(store, 0)
+        self._grown.set_value(store, 0)
         self._limit.set_value(store, limit)
         self._pages_before = self.pages
 

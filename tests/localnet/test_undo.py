@@ -122,3 +122,18 @@ def test_an_instance_that_is_dropped_is_freed() -> None:
     del runtime
     gc.collect()
     assert reference() is None
+
+
+def test_instructions_do_not_depend_on_what_ran_before() -> None:
+    module = CACHE.get(canister(WRITER, memory="4"))
+    runtime = Runtime(
+        module, NETWORK.services(Prices()), Shims(CACHE.engine), SnapshotPool(), context(Mode.START), bytes(2 * PAGE)
+    )
+    words = (100, 4096, 7, 0, 3, 0)
+    arg = b"".join(word.to_bytes(4, "little") for word in words)
+    used = []
+    for _ in range(3):
+        runtime.begin(context(Mode.UPDATE, arg), counts=True)
+        used.append(runtime.run_export("canister_update write").instructions)
+        runtime.undo()
+    assert used == [used[0]] * 3
