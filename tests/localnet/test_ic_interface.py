@@ -23,6 +23,7 @@ from localnet import management_types as types
 from localnet.envelope import request_id
 from tests.localnet.test_outcalls import FETCHER, TRANSFORMED, rejection, request, response, web_server
 from tests.localnet.wat import COUNTER, canister, number
+from tests.support import blst
 from tests.support.network import Network
 from tests.support.standalone import standalone
 
@@ -231,17 +232,11 @@ def reconstruct(tree: Any) -> bytes:
 
 
 def verify(certificate: dict[str, Any], root_key: bytes) -> None:
-    """Check a certificate's BLS signature with another routine than the one that signed."""
-    from py_ecc.bls.g2_primitives import signature_to_G2
-    from py_ecc.bls.hash_to_curve import hash_to_G1
-    from py_ecc.bls.point_compression import decompress_G1
-    from py_ecc.optimized_bls12_381 import G2, pairing  # pyright: ignore[reportPrivateImportUsage]
-
+    """Check a certificate's BLS signature with another library than the one that signed."""
     message = b"\x0dic-state-root" + reconstruct(certificate["tree"])
-    hasher: Any = hashlib.sha256
-    point = hash_to_G1(message, b"BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_NUL_", hasher)
-    signature = decompress_G1(int.from_bytes(certificate["signature"], "big"))  # pyright: ignore[reportArgumentType]
-    assert pairing(G2, signature) == pairing(signature_to_G2(root_key[-96:]), point)  # pyright: ignore[reportArgumentType]
+    signature, key = blst.P1_Affine(certificate["signature"]), blst.P2_Affine(root_key[-96:])
+    domain = b"BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_NUL_"
+    assert signature.core_verify(key, True, message, domain, None) == blst.BLST_SUCCESS
 
 
 def test_certificates_hold_and_reveal_what_was_asked(address: str, counter: str) -> None:

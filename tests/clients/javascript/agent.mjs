@@ -1,11 +1,10 @@
 // Calls a zone canister as a real client does, checking certificates and query signatures; prints one JSON object.
-// usage: node agent.mjs HOST CANISTER ["wrong-root-key"]
+// usage: node agent.mjs LIBRARY HOST CANISTER ["wrong-root-key"], with LIBRARY @dfinity or @icp-sdk/core
 
-import { Actor, CanisterStatus, HttpAgent } from '@dfinity/agent';
-import { Ed25519KeyIdentity } from '@dfinity/identity';
-import { Principal } from '@dfinity/principal';
-
-const [host, canister, trust] = process.argv.slice(2);
+const [library, host, canister, trust] = process.argv.slice(2);
+const { Actor, CanisterStatus, HttpAgent } = await import(`${library}/agent`);
+const { Ed25519KeyIdentity } = await import(`${library}/identity`);
+const { Principal } = await import(`${library}/principal`);
 const identity = Ed25519KeyIdentity.generate();
 const options = { host, identity, verifyQuerySignatures: true };
 if (trust !== 'wrong-root-key') options.shouldFetchRootKey = true;
