@@ -15,16 +15,16 @@ CHARGE_INTERVAL = 10 * 1_000_000_000
 """Nanoseconds between charges for memory and compute (replica configuration)."""
 
 
-def idle_burn_per_day(canister: Canister, prices: Prices) -> int:
-    """Cycles per day for memory and compute allocation."""
+def idle_burn_per_day(canister: Canister, prices: Prices, more: int = 0) -> int:
+    """Cycles per day for memory and compute allocation, were the memory ``more`` bytes larger."""
     settings = canister.settings
-    memory = max(canister.memory_usage, settings.memory_allocation)
+    memory = max(canister.memory_usage + more, settings.memory_allocation)
     return prices.storage(memory, SECONDS_PER_DAY) + prices.compute(settings.compute_allocation, SECONDS_PER_DAY)
 
 
-def freezing_cycles(canister: Canister, prices: Prices) -> int:
-    """The balance below which the canister is frozen."""
-    return idle_burn_per_day(canister, prices) * canister.settings.freezing_threshold // SECONDS_PER_DAY
+def freezing_cycles(canister: Canister, prices: Prices, more: int = 0) -> int:
+    """The balance below which the canister is frozen, were its memory ``more`` bytes larger."""
+    return idle_burn_per_day(canister, prices, more) * canister.settings.freezing_threshold // SECONDS_PER_DAY
 
 
 def out_of_cycles(canister: Canister, missing: int) -> Reject:
@@ -42,6 +42,20 @@ def withdraw(canister: Canister, amount: int, prices: Prices) -> None:
     if amount and canister.cycles < need:
         raise out_of_cycles(canister, need - canister.cycles)
     canister.cycles -= amount
+
+
+def check_operation(canister: Canister, fee: int, more: int, prices: Prices) -> None:
+    """Raise `Reject` unless the canister can pay a management operation's fee and keep ``more`` bytes of memory."""
+    threshold = freezing_cycles(canister, prices, more)
+    if canister.cycles < threshold:
+        raise Reject(
+            ErrorCode.INSUFFICIENT_CYCLES_IN_MEMORY_GROW,
+            f"Canister cannot grow memory by {max(0, more)} bytes due to insufficient cycles. At least "
+            f"{threshold - canister.cycles} additional cycles are required.",
+        )
+    if fee and canister.cycles < threshold + fee:
+        out = out_of_cycles(canister, threshold + fee - canister.cycles)
+        raise Reject(out.error_code, f"Canister snapshotting failed with: `{out.message}`")
 
 
 def charge_for_time(canister: Canister, now: int, prices: Prices) -> bool:

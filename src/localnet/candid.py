@@ -65,6 +65,7 @@ def variant(**fields: Type) -> Type:
 
 NULL, BOOL, NAT, TEXT = Type("null"), Type("bool"), Type("nat"), Type("text")
 NAT8, NAT16, NAT32, NAT64 = Type("nat8"), Type("nat16"), Type("nat32"), Type("nat64")
+INT32, INT64, FLOAT32, FLOAT64 = Type("int32"), Type("int64"), Type("float32"), Type("float64")
 INT, RESERVED, PRINCIPAL = Type("int"), Type("reserved"), Type("principal")
 FUNC_QUERY = Type("func")
 """A reference to a query function; its value is a pair of principal and method name."""

@@ -11,8 +11,15 @@ from enum import IntEnum
 
 from localnet.message import OutgoingCall, Response
 from localnet.modules import CompiledModule
-from localnet.prices import DEFAULT_FREEZING_THRESHOLD, DEFAULT_RESERVED_CYCLES_LIMIT, DEFAULT_WASM_MEMORY_LIMIT
+from localnet.prices import (
+    DEFAULT_FREEZING_THRESHOLD,
+    DEFAULT_RESERVED_CYCLES_LIMIT,
+    DEFAULT_WASM_MEMORY_LIMIT,
+    GLOBAL_BYTES,
+    MAX_CHUNK_BYTES,
+)
 from localnet.runtime import Runtime
+from localnet.snapshots import Snapshot
 
 MAX_LOG_TOTAL_BYTES = 4 * 1024
 LOG_RECORD_OVERHEAD = 16
@@ -28,6 +35,10 @@ class Status(IntEnum):
     STOPPED = 3
 
 
+Visibility = tuple[str, list[bytes] | None]
+"""``("controllers" | "public", None)`` or ``("allowed_viewers", principals)``."""
+
+
 @dataclass
 class Settings:
     """A canister's settings, in the units of the management canister."""
@@ -39,7 +50,8 @@ class Settings:
     reserved_cycles_limit: int = DEFAULT_RESERVED_CYCLES_LIMIT
     wasm_memory_limit: int = DEFAULT_WASM_MEMORY_LIMIT
     wasm_memory_threshold: int = 0
-    log_visibility: tuple[str, list[bytes] | None] = ("controllers", None)
+    log_visibility: Visibility = ("controllers", None)
+    snapshot_visibility: Visibility = ("controllers", None)
 
 
 @dataclass(frozen=True)
@@ -76,6 +88,8 @@ class CallMessage:
     method: str
     arg: bytes
     cycles: int = 0
+    callee: bytes = b""
+    """Of a call to the management canister: its id, or that of the subnet it is to be executed on."""
 
 
 @dataclass
@@ -152,6 +166,9 @@ class Canister:
     stop_waiters: list[tuple[Origin, int, int]] = field(default_factory=list)
     """Who waits for the canister to stop: origin, cycles to give back, time of the request."""
     chunks: dict[bytes, bytes] = field(default_factory=dict)
+    snapshots: dict[bytes, Snapshot] = field(default_factory=dict)
+    """By id, oldest first."""
+    next_snapshot: int = 0
     history: list[Change] = field(default_factory=list)
     total_changes: int = 0
     logs: list[LogRecord] = field(default_factory=list)
@@ -173,16 +190,25 @@ class Canister:
 
     @property
     def chunk_bytes(self) -> int:
-        """Bytes of the chunk store; a chunk takes a MiB, whatever its length."""
-        return len(self.chunks) * 1024 * 1024
+        """Bytes of the chunk store."""
+        return len(self.chunks) * MAX_CHUNK_BYTES
+
+    @property
+    def snapshot_bytes(self) -> int:
+        """Bytes of the canister's snapshots."""
+        return sum(snapshot.size for snapshot in self.snapshots.values())
+
+    @property
+    def code_and_state_bytes(self) -> int:
+        """Bytes of code, memories and chunk store: what uninstalling the canister frees."""
+        module = self.module
+        code = module.size + module.metadata_size + GLOBAL_BYTES * len(module.globals) if module is not None else 0
+        return self.heap_bytes + self.stable_bytes + self.chunk_bytes + code
 
     @property
     def memory_usage(self) -> int:
         """Bytes the canister pays storage for (without its allocation)."""
-        module = self.module
-        code = module.size + module.metadata_size + 8 * len(module.globals) if module is not None else 0
-        history = HISTORY_ENTRY_BYTES * len(self.history)
-        return self.heap_bytes + self.stable_bytes + self.chunk_bytes + code + history
+        return self.code_and_state_bytes + HISTORY_ENTRY_BYTES * len(self.history) + self.snapshot_bytes
 
     def add_change(self, change: Change) -> None:
         """Append to the history, which keeps the newest entries."""

@@ -72,7 +72,7 @@ class Installer:
             canister.cycles += prepaid - prices.execution(steps.used)
             network.scheduler.instructions += steps.used
 
-    def uninstall(self, canister: Canister, origin: Origin, version: int | None, reason: str) -> None:
+    def uninstall(self, canister: Canister, origin: Origin, version: int | None) -> None:
         """Remove a canister's code and state; open calls to it are rejected."""
         canister.module = canister.runtime = None
         canister.certified_data = b""
@@ -82,9 +82,7 @@ class Installer:
         canister.version += 1
         details: tuple[str, object] = ("code_uninstall", None)
         canister.add_change(Change(self._network.clock.now, canister.version, origin, version, details))
-        reject = Reject(
-            ErrorCode.CANISTER_REJECTED_MESSAGE, f"Canister has been uninstalled: {to_text(canister.id)}, {reason}"
-        )
+        reject = Reject(ErrorCode.CANISTER_REJECTED_MESSAGE, "Canister has been uninstalled.")
         for context in canister.contexts.values():
             if not context.responded:
                 self._network.scheduler.respond(context.origin, Rejection.of(reject), context.cycles)

@@ -1,6 +1,6 @@
 """The management canister ``aaaaa-aa``: its queue, who may call which method, and its queries.
 
-What the methods do is in `management_methods`.
+What the methods do is in the other ``management_`` modules; the table of them is in `management_calls`.
 """
 
 from __future__ import annotations
@@ -8,18 +8,23 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from localnet import candid
-from localnet import management_types as types
+from localnet import candid, management_code, management_methods, management_snapshots
 from localnet.candid import CandidError
-from localnet.canister import CallMessage, Canister, IngressOrigin
+from localnet.canister import CallMessage, Canister, IngressOrigin, Visibility
 from localnet.errors import BadRequest, ErrorCode, Reject
 from localnet.installer import Installer
-from localnet.management_methods import CANISTERS_ONLY, FREE_INGRESS, METHODS, OWN, TARGETS, Call, Deferred
+from localnet.management_calls import METHODS, Access, Call, Deferred, Method
 from localnet.message import Rejection, Reply
 from localnet.principal import to_text
 
 if TYPE_CHECKING:
     from localnet.network import Network, Subnet
+
+# Importing them registers their methods.
+_ = (management_code, management_methods, management_snapshots)
+
+QUERIES = {"canister_status", "fetch_canister_logs"}
+"""Methods that can be called as queries, by users and not by composite queries."""
 
 
 class Management:
@@ -33,23 +38,28 @@ class Management:
     # Calls -------------------------------------------------------------------------------------------
 
     def admit_ingress(
-        self, sender: bytes, method: str, arg: bytes, effective: bytes | None
+        self, sender: bytes, name: str, arg: bytes, effective: bytes | None
     ) -> tuple[Canister | None, Subnet]:
         """Who pays for a user's call, and the subnet it goes to. Raises `Reject` when it cannot be accepted."""
-        value = self._decode(method, arg)
-        if method in CANISTERS_ONLY:
-            raise Reject(ErrorCode.CANISTER_REJECTED_MESSAGE, f"Only canisters can call ic00 method {method}")
+        method, value = self._decode(name, arg)
+        if method.access in (Access.CANISTERS, Access.LOCAL_CANISTERS):
+            raise Reject(ErrorCode.CANISTER_REJECTED_MESSAGE, f"Only canisters can call ic00 method {name}")
+        if method.access is Access.LOG_VIEWER:
+            text = f"{name} API is not accessible via ingress in replicated mode"
+            raise Reject(ErrorCode.CANISTER_REJECTED_MESSAGE, text)
         network = self.network
-        if method == "provisional_create_canister_with_cycles":
+        if method.target is None:
             return None, self._subnet_for(effective)
-        target = value[TARGETS.get(method, "canister_id")]
-        canister = network.canister(target)
-        if method not in FREE_INGRESS and sender not in canister.settings.controllers:
+        canister = network.canister(value[method.target])
+        subnet = network.subnets[canister.subnet]
+        if method.access is Access.ANYONE:
+            return None, subnet
+        if not _allowed(method.access, canister, sender):
             raise Reject(
                 ErrorCode.CANISTER_INVALID_CONTROLLER,
-                f"Only controllers of canister {to_text(target)} can call ic00 method {method}",
+                f"Only controllers of canister {to_text(canister.id)} can call ic00 method {name}",
             )
-        return (None if method in FREE_INGRESS else canister), network.subnets[canister.subnet]
+        return canister, subnet
 
     def _subnet_for(self, effective: bytes | None) -> Subnet:
         network = self.network
@@ -60,14 +70,14 @@ class Management:
             raise BadRequest(f"{to_text(effective)} is neither a subnet nor an id of one's canisters")
         return subnet
 
-    def _decode(self, method: str, arg: bytes) -> Any:
-        if method not in METHODS:
-            raise Reject(ErrorCode.CANISTER_METHOD_NOT_FOUND, f"Management canister has no method '{method}'")
-        argument, _ = METHODS[method]
-        if argument is None:
-            return None
+    def _decode(self, name: str, arg: bytes) -> tuple[Method, Any]:
+        method = METHODS.get(name)
+        if method is None:
+            raise Reject(ErrorCode.CANISTER_METHOD_NOT_FOUND, f"Management canister has no method '{name}'")
+        if method.argument is None:
+            return method, None
         try:
-            return candid.decode(arg, [argument])[0]
+            return method, candid.decode(arg, [method.argument])[0]
         except CandidError as error:
             raise Reject(ErrorCode.INVALID_MANAGEMENT_PAYLOAD, f"Error decoding candid: {error}") from error
 
@@ -76,55 +86,94 @@ class Management:
         if not self.queue:
             return False
         message = self.queue.popleft()
-        network = self.network
-        call = Call(message.origin, self._subnet_of(message), message.cycles)
+        respond = self.network.scheduler.respond
+        cycles = message.cycles
         try:
-            value = self._decode(message.method, message.arg)
-            if call.by_user and message.method in CANISTERS_ONLY:
-                raise Reject(ErrorCode.CANISTER_REJECTED_MESSAGE, f"Only canisters can call {message.method}")
-            reply = METHODS[message.method][1](self, call, value)
-        except Deferred:
-            return True
+            method, value = self._decode(message.method, message.arg)
+            call = self._admit(message, method, value)
+            try:
+                reply = method.handler(self, call, value)
+            except Deferred:
+                return True
+            finally:
+                cycles = call.cycles
         except Reject as reject:
-            network.scheduler.respond(message.origin, Rejection.of(reject), call.cycles)
+            respond(message.origin, Rejection.of(reject), cycles)
             return True
-        network.scheduler.respond(message.origin, Reply(reply), call.cycles)
+        respond(message.origin, Reply(reply), cycles)
         return True
 
-    def _subnet_of(self, message: CallMessage) -> Subnet:
+    def _admit(self, message: CallMessage, method: Method, value: Any) -> Call:
+        """Find the canister a call is about and check access. Raises `Reject`."""
         network = self.network
+        caller = message.origin.caller
+        canister = None if method.target is None else network.canister(value[method.target])
         if isinstance(message.origin, IngressOrigin):
-            entry = network.ingress[message.origin.request_id]
-            return network.subnets[entry.subnet]
-        return network.subnets[network.canisters[message.origin.caller].subnet]
+            subnet = network.subnets[network.ingress[message.origin.request_id].subnet]
+        else:
+            home = network.subnets[network.canisters[caller].subnet]
+            subnet = network.subnets.get(message.callee) or (
+                home if canister is None else network.subnets[canister.subnet]
+            )
+            if method.access is Access.LOCAL_CANISTERS and home not in (subnet, network.nns):
+                raise Reject(
+                    ErrorCode.CANISTER_CONTRACT_VIOLATION,
+                    f"Incorrect sender subnet id: {to_text(home.id)}. Sender should be on the same subnet or on the "
+                    "NNS subnet.",
+                )
+        if canister is not None and canister.subnet != subnet.id:
+            raise Reject(ErrorCode.CANISTER_NOT_FOUND, f"Canister {to_text(canister.id)} not found")
+        if canister is not None:
+            self.check_access(method.access, canister, caller)
+        return Call(message.origin, subnet, message.cycles, canister)
 
-    def query(self, sender: bytes, method: str, arg: bytes) -> bytes:
+    # Queries -----------------------------------------------------------------------------------------
+
+    def query(self, sender: bytes, name: str, arg: bytes) -> bytes:
         """Evaluate a query call to the management canister. Raises `Reject`."""
-        if method != "fetch_canister_logs":
+        if name not in QUERIES:
             raise Reject(
-                ErrorCode.CANISTER_METHOD_NOT_FOUND, f"Query method {method} not found on the management canister"
+                ErrorCode.CANISTER_METHOD_NOT_FOUND, f"Query method {name} not found on the management canister"
             )
-        value = self._decode(method, arg)
-        canister = self.network.canister(value["canister_id"])
-        kind, viewers = canister.settings.log_visibility
-        allowed = kind == "public" or sender in canister.settings.controllers or sender in (viewers or [])
-        if not allowed:
-            raise Reject(
-                ErrorCode.CANISTER_REJECTED_MESSAGE, f"Caller {to_text(sender)} is not allowed to access canister logs"
-            )
-        records = [
-            {"idx": record.index, "timestamp_nanos": record.time, "content": record.content} for record in canister.logs
-        ]
-        return candid.encode([types.LOGS], [{"canister_log_records": records}])
+        method, value = self._decode(name, arg)
+        canister = self.network.canister(value[method.target])
+        self.check_access(method.access, canister, sender)
+        call = Call(IngressOrigin(b"", sender), self.network.subnets[canister.subnet], 0, canister)
+        return method.handler(self, call, value)
 
-    def target(self, call: Call, canister_id: bytes, method: str) -> Canister:
-        """The canister a call is about, if the caller controls it (or is it, where that is enough)."""
-        canister = self.network.canister(canister_id)
-        if call.caller in canister.settings.controllers or (method in OWN and call.caller == canister_id):
-            return canister
+    # Access ------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def check_access(access: Access, canister: Canister, caller: bytes) -> None:
+        """Raise `Reject` unless the caller may call a method with this access about the canister."""
+        if _allowed(access, canister, caller):
+            return
+        if access is Access.LOG_VIEWER:
+            text = f"Caller {to_text(caller)} is not allowed to access canister logs"
+            raise Reject(ErrorCode.CANISTER_REJECTED_MESSAGE, text)
         controllers = " ".join(sorted(to_text(c) for c in canister.settings.controllers))
         raise Reject(
             ErrorCode.CANISTER_INVALID_CONTROLLER,
-            f"Only the controllers of the canister {to_text(canister_id)} can control it.\n"
-            f"Canister's controllers: {controllers}\nSender's ID: {to_text(call.caller)}",
+            f"Only the controllers of the canister {to_text(canister.id)} can control it.\n"
+            f"Canister's controllers: {controllers}\nSender's ID: {to_text(caller)}",
         )
+
+
+def _allowed(access: Access, canister: Canister, caller: bytes) -> bool:
+    settings = canister.settings
+    if access in (Access.ANYONE, Access.CANISTERS, Access.LOCAL_CANISTERS):
+        return True
+    if caller in settings.controllers:
+        return True
+    if access is Access.CONTROLLER_OR_SELF:
+        return caller == canister.id
+    if access is Access.LOG_VIEWER:
+        return _visible(settings.log_visibility, caller)
+    if access is Access.SNAPSHOT_VIEWER:
+        return _visible(settings.snapshot_visibility, caller)
+    return False
+
+
+def _visible(visibility: Visibility, caller: bytes) -> bool:
+    kind, viewers = visibility
+    return kind == "public" or caller in (viewers or [])

@@ -8,11 +8,16 @@ from __future__ import annotations
 from localnet.candid import (
     BLOB,
     BOOL,
+    FLOAT32,
+    FLOAT64,
     FUNC_QUERY,
+    INT32,
+    INT64,
     NAT,
     NAT64,
     NULL,
     PRINCIPAL,
+    RESERVED,
     TEXT,
     opt,
     record,
@@ -20,14 +25,15 @@ from localnet.candid import (
     vec,
 )
 
-LOG_VISIBILITY = variant(controllers=NULL, public=NULL, allowed_viewers=vec(PRINCIPAL))
+VISIBILITY = variant(controllers=NULL, public=NULL, allowed_viewers=vec(PRINCIPAL))
 SETTINGS = record(
     controllers=opt(vec(PRINCIPAL)),
     compute_allocation=opt(NAT),
     memory_allocation=opt(NAT),
     freezing_threshold=opt(NAT),
     reserved_cycles_limit=opt(NAT),
-    log_visibility=opt(LOG_VISIBILITY),
+    log_visibility=opt(VISIBILITY),
+    snapshot_visibility=opt(VISIBILITY),
     wasm_memory_limit=opt(NAT),
     wasm_memory_threshold=opt(NAT),
 )
@@ -37,7 +43,8 @@ DEFINITE_SETTINGS = record(
     memory_allocation=NAT,
     freezing_threshold=NAT,
     reserved_cycles_limit=NAT,
-    log_visibility=LOG_VISIBILITY,
+    log_visibility=VISIBILITY,
+    snapshot_visibility=VISIBILITY,
     wasm_memory_limit=NAT,
     wasm_memory_threshold=NAT,
 )
@@ -66,6 +73,8 @@ STORED_CHUNKS = vec(CHUNK_HASH)
 UNINSTALL = record(canister_id=PRINCIPAL, sender_canister_version=opt(NAT64))
 STATUS = record(
     status=variant(running=NULL, stopping=NULL, stopped=NULL),
+    ready_for_migration=BOOL,
+    version=NAT64,
     settings=DEFINITE_SETTINGS,
     module_hash=opt(BLOB),
     memory_size=NAT,
@@ -89,6 +98,7 @@ STATUS = record(
         response_payload_bytes_total=NAT,
     ),
 )
+SOURCE = variant(taken_from_canister=RESERVED, metadata_upload=RESERVED)
 INFO_ARGS = record(canister_id=PRINCIPAL, num_requested_changes=opt(NAT64))
 CHANGE = record(
     timestamp_nanos=NAT64,
@@ -102,6 +112,13 @@ CHANGE = record(
         code_uninstall=NULL,
         code_deployment=record(mode=variant(install=NULL, reinstall=NULL, upgrade=NULL), module_hash=BLOB),
         controllers_change=record(controllers=vec(PRINCIPAL)),
+        load_snapshot=record(
+            from_canister_id=opt(PRINCIPAL),
+            snapshot_id=BLOB,
+            canister_version=NAT64,
+            taken_at_timestamp=NAT64,
+            source=SOURCE,
+        ),
     ),
 )
 INFO = record(total_num_changes=NAT64, recent_changes=vec(CHANGE), module_hash=opt(BLOB), controllers=vec(PRINCIPAL))
@@ -119,3 +136,55 @@ HTTP_REQUEST = record(
     is_replicated=opt(BOOL),
 )
 LOGS = record(canister_log_records=vec(record(idx=NAT64, timestamp_nanos=NAT64, content=BLOB)))
+SNAPSHOT = record(id=BLOB, taken_at_timestamp=NAT64, total_size=NAT64)
+SNAPSHOTS = vec(SNAPSHOT)
+SNAPSHOT_ID = record(canister_id=PRINCIPAL, snapshot_id=BLOB)
+TAKE_SNAPSHOT = record(
+    canister_id=PRINCIPAL,
+    replace_snapshot=opt(BLOB),
+    uninstall_code=opt(BOOL),
+    sender_canister_version=opt(NAT64),
+)
+LOAD_SNAPSHOT = record(canister_id=PRINCIPAL, snapshot_id=BLOB, sender_canister_version=opt(NAT64))
+GLOBALS = vec(variant(i32=INT32, i64=INT64, f32=FLOAT32, f64=FLOAT64, v128=NAT))
+TIMER = opt(variant(inactive=NULL, active=NAT64))
+HOOK_STATUS = opt(variant(condition_not_satisfied=NULL, ready=NULL, executed=NULL))
+SNAPSHOT_METADATA = record(
+    source=SOURCE,
+    taken_at_timestamp=NAT64,
+    wasm_module_size=NAT64,
+    globals=GLOBALS,
+    wasm_memory_size=NAT64,
+    stable_memory_size=NAT64,
+    wasm_chunk_store=vec(CHUNK_HASH),
+    canister_version=NAT64,
+    certified_data=BLOB,
+    global_timer=TIMER,
+    on_low_wasm_memory_hook_status=HOOK_STATUS,
+)
+_SLICE = record(offset=NAT64, size=NAT64)
+READ_SNAPSHOT_DATA = record(
+    canister_id=PRINCIPAL,
+    snapshot_id=BLOB,
+    kind=variant(wasm_module=_SLICE, wasm_memory=_SLICE, stable_memory=_SLICE, wasm_chunk=CHUNK_HASH),
+)
+SNAPSHOT_CHUNK = record(chunk=BLOB)
+UPLOAD_SNAPSHOT_METADATA = record(
+    canister_id=PRINCIPAL,
+    replace_snapshot=opt(BLOB),
+    wasm_module_size=NAT64,
+    globals=GLOBALS,
+    wasm_memory_size=NAT64,
+    stable_memory_size=NAT64,
+    certified_data=BLOB,
+    global_timer=TIMER,
+    on_low_wasm_memory_hook_status=HOOK_STATUS,
+)
+NEW_SNAPSHOT = record(snapshot_id=BLOB)
+_PLACE = record(offset=NAT64)
+UPLOAD_SNAPSHOT_DATA = record(
+    canister_id=PRINCIPAL,
+    snapshot_id=BLOB,
+    kind=variant(wasm_module=_PLACE, wasm_memory=_PLACE, stable_memory=_PLACE, wasm_chunk=NULL),
+    chunk=BLOB,
+)

@@ -56,8 +56,8 @@ class CompiledModule:
     module: wasmtime.Module
     hash: bytes
     """SHA-256 of the module as installed (gzipped if it was)."""
-    size: int
-    """Bytes of the module as installed."""
+    source: bytes
+    """The module as installed."""
     methods: dict[str, str]
     """Method name to ``update``, ``query`` or ``composite_query``."""
     exports: frozenset[str]
@@ -67,6 +67,11 @@ class CompiledModule:
     metadata: dict[str, tuple[bool, bytes]] = field(default_factory=dict)
     has_memory: bool = True
     has_table: bool = True
+
+    @property
+    def size(self) -> int:
+        """Bytes of the module as installed."""
+        return len(self.source)
 
     @property
     def metadata_size(self) -> int:
@@ -129,7 +134,7 @@ class ModuleCache:
         return CompiledModule(
             module=native,
             hash=digest,
-            size=len(module),
+            source=module,
             methods=methods,
             exports=exports,
             globals=tuple(prepared.globals),

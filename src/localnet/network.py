@@ -139,6 +139,11 @@ class Network:
         root = next((s for s in self.subnets.values() if s.kind == "NNS"), next(iter(self.subnets.values())))
         self.root = root
 
+    @property
+    def nns(self) -> Subnet | None:
+        """The subnet whose canisters may create canisters everywhere, if there is one."""
+        return self.root if self.root.kind == "NNS" else None
+
     # Facts -------------------------------------------------------------------------------------------
 
     def prices_of(self, canister: Canister) -> Prices:

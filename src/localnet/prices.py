@@ -23,7 +23,10 @@ MAX_HTTP_RESPONSE_BYTES = 2_000_000
 MAX_HTTP_REQUEST_BYTES = 2_000_000
 MAX_STABLE_PAGES = 500 * GIB // WASM_PAGE
 MAX_CHUNK_BYTES = 1024 * 1024
+"""A chunk of the chunk store takes this much storage, whatever its length."""
 MAX_CHUNKS = 100
+GLOBAL_BYTES = 8
+"""Storage that one Wasm global takes."""
 MAX_WASM_BYTES = 100 * 1024 * 1024
 MAX_CONTROLLERS = 10
 MAX_OUTSTANDING_CALLS = 500

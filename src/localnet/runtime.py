@@ -16,6 +16,7 @@ import mmap
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import wasmtime
 
@@ -199,9 +200,8 @@ class Runtime:
         """Instantiate again at the committed heap size; the heap's content is copied over."""
         old = self.heap
         assert old is not None
-        size = self.heap_bytes
         address = ctypes.addressof(old.data_ptr(self.store).contents)
-        content = ctypes.string_at(address, size)
+        content = self.heap_content()
         self._rebuilds += 1
         if self._rebuilds > MAX_REBUILDS:
             self._new_store(self.stable.read())
@@ -209,14 +209,23 @@ class Runtime:
             # The store keeps the old instance's address space, but its pages can go back now.
             _libc.madvise(ctypes.c_void_p(address), ctypes.c_size_t(old.data_len(self.store)), _MADV_DONTNEED)
             self._instantiate()
+        self.load(content, globals_)
+
+    def load(self, heap_content: bytes, globals_: list[int | float]) -> None:
+        """Give the instance another one's heap content and globals."""
+        self._fill_heap(heap_content, len(heap_content))
+        self._restore_globals(globals_)
+
+    def _fill_heap(self, content: Any, size: int) -> None:
+        """Copy ``size`` bytes (something ctypes can copy from) to the start of the heap, which grows as needed."""
         heap = self.heap
-        assert heap is not None
+        if heap is None:
+            return
         self.store.set_fuel(HOUSEKEEPING_FUEL)
-        missing = (size - heap.data_len(self.store)) // WASM_PAGE
+        missing = -(-(size - heap.data_len(self.store)) // WASM_PAGE)
         if missing > 0:
             heap.grow(self.store, missing)
         ctypes.memmove(heap.data_ptr(self.store), content, size)
-        self._restore_globals(globals_)
 
     def _restore_globals(self, values: list[int | float]) -> None:
         for item, value in zip(self._globals, values, strict=True):
@@ -230,13 +239,18 @@ class Runtime:
 
     def adopt_heap(self, other: Runtime) -> None:
         """Take over another instance's heap content (upgrade with ``wasm_memory_persistence = keep``)."""
-        if self.heap is None or other.heap is None:
-            return
-        size = other.heap_bytes
-        missing = -(-(size - self.heap.data_len(self.store)) // WASM_PAGE)
-        if missing > 0:
-            self.heap.grow(self.store, missing)
-        ctypes.memmove(self.heap.data_ptr(self.store), other.heap.data_ptr(other.store), size)
+        if other.heap is not None:
+            self._fill_heap(other.heap.data_ptr(other.store), other.heap_bytes)
+
+    def heap_content(self) -> bytes:
+        """All of the heap."""
+        if self.heap is None:
+            return b""
+        return ctypes.string_at(ctypes.addressof(self.heap.data_ptr(self.store).contents), self.heap_bytes)
+
+    def globals(self) -> list[tuple[str, int | float]]:
+        """Type (``i32``, ``i64``, ``f32``, ``f64``) and value of every mutable global, in the module's order."""
+        return [(str(item.type(self.store).content), item.value(self.store)) for item in self._globals]
 
     @property
     def heap_bytes(self) -> int:

@@ -81,7 +81,7 @@ class Scheduler:
     def _charge(self, canister: Canister) -> None:
         network = self._network
         if not accounts.charge_for_time(canister, network.clock.now, network.prices_of(canister)):
-            network.management.installer.uninstall(canister, TaskOrigin(), None, "canister ran out of cycles")
+            network.management.installer.uninstall(canister, TaskOrigin(), None)
 
     def _time_out_stops(self, canister: Canister) -> None:
         for waiter in list(canister.stop_waiters):
@@ -359,6 +359,7 @@ class Scheduler:
         message = CallMessage(CallOrigin(canister.id, callback), call.method, bytes(call.data), call.cycles)
         network = self._network
         if call.callee == MANAGEMENT or call.callee in network.subnets:
+            message.callee = call.callee
             network.management.queue.append(message)
             return
         callee = network.canisters.get(call.callee)

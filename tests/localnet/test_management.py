@@ -2,53 +2,20 @@
 
 import gzip
 import hashlib
-from typing import Any
 
 import pytest
 
 from localnet import candid
 from localnet import management_types as types
 from localnet.candid import NAT, PRINCIPAL, record
+from tests.localnet.passing import info, manager, through
 from tests.localnet.wat import COUNTER, canister, number
 from tests.support.network import ANONYMOUS, CallRejected, Network, Principal
 
+__all__ = ["manager"]
+
 ALICE = Principal.self_authenticating(b"alice")
 BOB = Principal.self_authenticating(b"bob")
-
-PASSING = """
-(table 2 funcref)
-(elem (i32.const 0) $on_reply $on_reject)
-(func $on_reply (param i32)
-  (call $msg_arg_data_copy (i32.const 60000) (i32.const 0) (call $msg_arg_data_size))
-  (call $answer (i32.const 60000) (call $msg_arg_data_size)))
-(func $on_reject (param i32)
-  (call $msg_reject_msg_copy (i32.const 60000) (i32.const 0) (call $msg_reject_msg_size))
-  (call $msg_reject (i32.const 60000) (call $msg_reject_msg_size)))
-;; argument: 8 bytes of cycles, 1 byte length of the method's name, the name, the payload
-(func (export "canister_update manage")
-  (local $size i32) (local $name i32)
-  (local.set $size (call $argument (i32.const 60000)))
-  (local.set $name (i32.load8_u (i32.const 60008)))
-  (call $call_new (i32.const 0) (i32.const 0) (i32.const 60009) (local.get $name)
-    (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 0))
-  (call $call_data_append (i32.add (i32.const 60009) (local.get $name))
-    (i32.sub (i32.sub (local.get $size) (i32.const 9)) (local.get $name)))
-  (call $call_cycles_add (i64.load (i32.const 60000)))
-  (if (call $call_perform) (then unreachable)))
-(func (export "canister_query version") (call $answer64 (call $canister_version)))
-"""
-
-
-@pytest.fixture
-def manager(net: Network) -> Principal:
-    """A canister that passes management calls on."""
-    return net.deploy(canister(PASSING, memory="40"))
-
-
-def through(net: Network, manager: Principal, method: str, kind: candid.Type, value: Any, cycles: int = 0) -> bytes:
-    """Call a management method as a canister."""
-    payload = cycles.to_bytes(8, "little") + bytes([len(method)]) + method.encode() + candid.encode([kind], [value])
-    return net.update(manager, "manage", payload)
 
 
 def test_create_canister_takes_the_fee_from_the_attached_cycles(net: Network, manager: Principal) -> None:
@@ -310,18 +277,17 @@ def test_canister_info_tells_the_history(net: Network, manager: Principal) -> No
     module = canister(COUNTER)
     target = net.deploy(module, sender=ALICE)
     net.update_settings(target, sender=ALICE, controllers=[ALICE, BOB])
-    value = {"canister_id": target.bytes, "num_requested_changes": 10}
-    (info,) = candid.decode(through(net, manager, "canister_info", types.INFO_ARGS, value), [types.INFO])
-    assert info["total_num_changes"] == 3
-    assert [change["details"][0] for change in info["recent_changes"]] == [
+    told = info(net, manager, target)
+    assert told["total_num_changes"] == 3
+    assert [change["details"][0] for change in told["recent_changes"]] == [
         "creation",
         "code_deployment",
         "controllers_change",
     ]
-    assert info["recent_changes"][0]["origin"] == ("from_user", {"user_id": ALICE.bytes})
-    assert info["module_hash"] == hashlib.sha256(module).digest()
+    assert told["recent_changes"][0]["origin"] == ("from_user", {"user_id": ALICE.bytes})
+    assert told["module_hash"] == hashlib.sha256(module).digest()
     with pytest.raises(CallRejected, match="Only canisters"):
-        net.manage("canister_info", types.INFO_ARGS, value)
+        net.manage("canister_info", types.INFO_ARGS, {"canister_id": target.bytes})
 
 
 def test_cycles_are_deposited_and_topped_up(net: Network, manager: Principal) -> None:

@@ -374,6 +374,41 @@ class Network:
         """Remove a canister's code and state."""
         self._about("uninstall_code", canister_id, sender)
 
+    # Snapshots ---------------------------------------------------------------------------------------
+
+    def take_snapshot(
+        self,
+        canister_id: Principal,
+        sender: Principal = ANONYMOUS,
+        replace: bytes | None = None,
+        *,
+        uninstall_code: bool = False,
+    ) -> dict[str, Any]:
+        """Take a snapshot, in place of another one if asked to; returns its id, time and size (`types.SNAPSHOT`)."""
+        value = {
+            "canister_id": canister_id.bytes,
+            "replace_snapshot": replace,
+            "uninstall_code": uninstall_code or None,
+        }
+        reply = self.manage("take_canister_snapshot", types.TAKE_SNAPSHOT, value, sender, canister_id)
+        return candid.decode(reply, [types.SNAPSHOT])[0]
+
+    def load_snapshot(self, canister_id: Principal, snapshot_id: bytes, sender: Principal = ANONYMOUS) -> None:
+        """Put a snapshot's state into a canister."""
+        value = {"canister_id": canister_id.bytes, "snapshot_id": snapshot_id}
+        self.manage("load_canister_snapshot", types.LOAD_SNAPSHOT, value, sender, canister_id)
+
+    def snapshots(self, canister_id: Principal, sender: Principal = ANONYMOUS) -> list[dict[str, Any]]:
+        """The canister's snapshots, oldest first."""
+        return candid.decode(self._about("list_canister_snapshots", canister_id, sender), [types.SNAPSHOTS])[0]
+
+    def delete_snapshot(self, canister_id: Principal, snapshot_id: bytes, sender: Principal = ANONYMOUS) -> None:
+        """Delete a snapshot."""
+        value = {"canister_id": canister_id.bytes, "snapshot_id": snapshot_id}
+        self.manage("delete_canister_snapshot", types.SNAPSHOT_ID, value, sender, canister_id)
+
+    # Information -------------------------------------------------------------------------------------
+
     def canister_status(self, canister_id: Principal, sender: Principal = ANONYMOUS) -> dict[str, Any]:
         """The management canister's ``canister_status`` as a dict; variants are pairs, principals bytes."""
         return candid.decode(self._about("canister_status", canister_id, sender), [types.STATUS])[0]
