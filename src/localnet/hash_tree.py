@@ -1,6 +1,7 @@
 """Hash trees and their witnesses (IC interface specification, "Certification").
 
-A `Tree` is a sorted map of labels to subtrees or leaves. It says nothing about what the labels mean.
+A `Tree` is a sorted map of labels to subtrees or leaves. It says nothing about what the labels mean. `root_hash` and
+`look_up` read trees in CBOR form, which may come from anybody.
 """
 
 from __future__ import annotations
@@ -119,3 +120,41 @@ def uleb128(value: int) -> bytes:
         value >>= 7
     out.append(value)
     return bytes(out)
+
+
+class MalformedTree(ValueError):
+    """A value that should be a hash tree in CBOR form is none."""
+
+
+def root_hash(form: Any) -> bytes:
+    """The root hash of a tree in CBOR form. Raises `MalformedTree`."""
+    kind, parts = _node(form)
+    if kind == 0:
+        return _EMPTY
+    if kind == 1:
+        return hashlib.sha256(_FORK + root_hash(parts[0]) + root_hash(parts[1])).digest()
+    if kind == 2:
+        return hashlib.sha256(_LABELED + parts[0] + root_hash(parts[1])).digest()
+    return hashlib.sha256(_LEAF + parts[0]).digest() if kind == 3 else parts[0]
+
+
+def look_up(form: Any, path: Path) -> bytes | None:
+    """The leaf at the end of a path, or None when it is absent, pruned or no leaf. Raises `MalformedTree`."""
+    kind, parts = _node(form)
+    if not path:
+        return parts[0] if kind == 3 else None
+    if kind == 1:
+        found = look_up(parts[0], path)
+        return found if found is not None else look_up(parts[1], path)
+    return look_up(parts[1], path[1:]) if kind == 2 and parts[0] == path[0] else None
+
+
+def _node(form: Any) -> tuple[int, list[Any]]:
+    """Kind and parts of a node; labels, leaves and hashes are bytes."""
+    sizes = {0: 1, 1: 3, 2: 3, 3: 2, 4: 2}
+    if not isinstance(form, list) or not form or type(form[0]) is not int or sizes.get(form[0]) != len(form):
+        raise MalformedTree("a node is [0], [1, tree, tree], [2, label, tree], [3, leaf] or [4, hash]")
+    kind, parts = form[0], form[1:]
+    if (kind >= 2 and not isinstance(parts[0], bytes)) or (kind == 4 and len(parts[0]) != 32):
+        raise MalformedTree("labels, leaves and hashes are byte strings, hashes of 32 bytes")
+    return kind, parts

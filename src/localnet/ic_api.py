@@ -6,7 +6,8 @@ Serves one network. Authentication is in `envelope`, certificates are in `state_
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import cbor2
@@ -14,18 +15,20 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from localnet import candid, envelope, state_tree
+from localnet import candid, cbor, envelope, state_tree
+from localnet.certified import certified_data
+from localnet.envelope import Targets
 from localnet.errors import BadRequest, Reject
 from localnet.message import Rejection
 from localnet.network import Ingress, Network, Subnet
+from localnet.prices import MAX_INGRESS_BYTES
 from localnet.principal import MANAGEMENT, from_text, to_text
 from localnet.workers import Workers
 
+CONTENT_TYPE = "application/cbor"
 MAX_BODY_BYTES = 4 * 1024 * 1024
 SYNC_CALL_SECONDS = 10.0
 """How long a v3 call waits for its answer before it is accepted like a v2 call."""
-MAX_PATHS = 1000
-MAX_PATH_LABELS = 127
 
 NetworkOf = Callable[[Request], Network]
 
@@ -60,7 +63,7 @@ def _guarded(handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Req
 
 def _cbor(value: Any) -> Response:
     # Without the self-describing tag: cbor2 6 would make it an immutable map, which ic-py takes for malformed.
-    return Response(cbor2.dumps(value), media_type="application/cbor")
+    return Response(cbor2.dumps(value), media_type=CONTENT_TYPE)
 
 
 class IcApi:
@@ -108,20 +111,18 @@ class IcApi:
 
     async def _submit(self, request: Request, network: Network) -> Ingress | Response:
         effective = _principal(request.path_params["effective"])
-        message = await _envelope(request)
-        content = message["content"]
-        callee, method, arg = _call_fields(content, "call")
-        nonce = content.get("nonce")
-        if nonce is not None and (not isinstance(nonce, bytes) or len(nonce) > 32):
-            raise BadRequest("nonce must be at most 32 bytes")
-        _check_effective(callee, method, arg, effective)
+        body = await _body(request)
+        if len(body) > MAX_INGRESS_BYTES:
+            raise BadRequest(f"Request of {len(body)} bytes is too large, at most {MAX_INGRESS_BYTES} are allowed", 413)
 
         def submit() -> Ingress:
+            message, wanted = _parse(body, "call")
+            callee, method, arg = wanted.call
+            _check_effective(callee, method, arg, effective)
+            _authenticate(network, message, wanted)
             with network.lock:
-                envelope.check_expiry(content, network.clock.now)
-                rid = envelope.authenticate(message, network.clock.now)
-                network.submit(content["sender"], callee, method, arg, effective, rid)
-                return network.ingress[rid]
+                network.submit(wanted.sender, callee, method, arg, effective, wanted.id)
+                return network.ingress[wanted.id]
 
         try:
             return await self._workers.run(submit)
@@ -132,16 +133,15 @@ class IcApi:
         """Evaluate a query."""
         network = self._network_of(request)
         effective = _principal(request.path_params["effective"])
-        message = await _envelope(request)
-        content = message["content"]
-        callee, method, arg = _call_fields(content, "query")
+        body = await _body(request)
+        message, wanted = await self._workers.run(_parse, body, "query")
+        callee, method, arg = wanted.call
         _check_effective(callee, method, arg, effective)
 
         def evaluate() -> bytes:
+            _authenticate(network, message, wanted)
             with network.lock:
-                envelope.check_expiry(content, network.clock.now)
-                envelope.authenticate(message, network.clock.now)
-                return network.query(content["sender"], callee, method, arg)
+                return network.query(wanted.sender, callee, method, arg)
 
         try:
             reply = await self._workers.run(evaluate)
@@ -150,8 +150,7 @@ class IcApi:
             answer = {"status": "rejected", **_rejection(Rejection.of(reject))}
         subnet = network.subnet_of(effective) or network.default_subnet()
         time = network.clock.now
-        rid = envelope.request_id(content)
-        digest = envelope.request_id({**answer, "timestamp": time, "request_id": rid})
+        digest = envelope.request_id({**answer, "timestamp": time, "request_id": wanted.id})
         signature = {"timestamp": time, "signature": subnet.node.sign(digest), "identity": subnet.node.node_id}
         return _cbor({**answer, "signatures": [signature]})
 
@@ -173,24 +172,14 @@ class IcApi:
     async def _read_state(
         self, request: Request, network: Network, subnet: Subnet, effective: bytes | None
     ) -> Response:
-        message = await _envelope(request)
-        content = message["content"]
-        if content.get("request_type") != "read_state":
-            raise BadRequest(f"request_type is {content.get('request_type')!r}, it must be read_state")
-        paths = content.get("paths")
-        if not isinstance(paths, list) or len(paths) > MAX_PATHS:
-            raise BadRequest(f"paths must be a list of at most {MAX_PATHS} paths")
-        for path in paths:
-            if not isinstance(path, list) or len(path) > MAX_PATH_LABELS or not all(isinstance(p, bytes) for p in path):
-                raise BadRequest(f"a path must be a list of at most {MAX_PATH_LABELS} byte strings")
+        body = await _body(request)
 
         def read() -> bytes:
+            message, wanted = _parse(body, "read_state")
+            targets = _authenticate(network, message, wanted)
             with network.lock:
-                envelope.check_expiry(content, network.clock.now)
-                envelope.authenticate(message, network.clock.now)
-                for path in paths:
-                    _check_path(network, path, content["sender"], effective)
-            return self._certify(network, subnet, paths)
+                _check_paths(network, wanted, targets, effective)
+            return self._certify(network, subnet, wanted.paths)
 
         return _cbor({"certificate": await self._workers.run(read)})
 
@@ -209,40 +198,30 @@ def _principal(text: str) -> bytes:
         raise BadRequest(str(error)) from error
 
 
-def _plain(value: Any) -> Any:
-    """Dicts and lists of decoded CBOR: what is inside a tag is decoded into immutable ones."""
-    if isinstance(value, cbor2.CBORTag):
-        return _plain(value.value)
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-async def _envelope(request: Request) -> dict[str, Any]:
+async def _body(request: Request) -> bytes:
+    if request.headers.get("content-type", "").lower() != CONTENT_TYPE:
+        raise BadRequest(f"Unexpected content-type, expected {CONTENT_TYPE}.")
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_BODY_BYTES:
             raise BadRequest(f"request body of more than {MAX_BODY_BYTES} bytes", 413)
+    return bytes(body)
+
+
+def _parse(body: bytes, kind: str) -> tuple[dict[str, Any], envelope.Request]:
     try:
-        message = cbor2.loads(bytes(body))
-    except Exception as error:
+        message = cbor.decode(body)
+    except cbor.CborError as error:
         raise BadRequest(f"Could not parse body as CBOR: {error}") from error
-    message = _plain(message)
-    if not isinstance(message, dict) or not isinstance(message.get("content"), dict):
-        raise BadRequest("the body is no envelope: a CBOR map with the map content in it")
-    if not all(isinstance(key, str) for key in message["content"]):
-        raise BadRequest("the keys of content must be text")
-    return message
+    return message, envelope.read(message, kind)
 
 
-def _call_fields(content: dict[str, Any], kind: str) -> tuple[bytes, str, bytes]:
-    if content.get("request_type") != kind:
-        raise BadRequest(f"request_type is {content.get('request_type')!r}, it must be {kind}")
-    callee, method, arg = (content.get(name) for name in ("canister_id", "method_name", "arg"))
-    if not isinstance(callee, bytes) or not isinstance(method, str) or not isinstance(arg, bytes):
-        raise BadRequest("canister_id and arg must be byte strings, method_name must be text")
-    return callee, method, arg
+def _authenticate(network: Network, message: dict[str, Any], wanted: envelope.Request) -> Targets:
+    """Check expiry and sender. Signatures take a while: the network's lock must not be held."""
+    now = network.clock.now
+    envelope.check_expiry(wanted, now)
+    return envelope.authenticate(message, wanted, now, partial(certified_data, network))
 
 
 def _check_effective(callee: bytes, method: str, arg: bytes, effective: bytes) -> None:
@@ -262,29 +241,80 @@ def _check_effective(callee: bytes, method: str, arg: bytes, effective: bytes) -
         raise BadRequest(f"effective canister id {to_text(effective)} is not {to_text(value[label])}")
 
 
-def _check_path(network: Network, path: list[bytes], sender: bytes, effective: bytes | None) -> None:
-    """Who may read what (IC interface specification, "Request: Read state"). Raises `BadRequest`."""
-    first = path[0] if path else b""
-    if path == [b"time"] or (first in (b"subnet", b"canister_ranges") and len(path) <= 5):
+_STATUS_FIELDS = (b"status", b"reply", b"reject_code", b"reject_message", b"error_code")
+
+
+def _check_paths(network: Network, wanted: envelope.Request, targets: Targets, effective: bytes | None) -> None:
+    """Who may read what (IC interface specification, "Request: Read state"). Raises `BadRequest`.
+
+    ``effective`` is None where a subnet is asked instead of a canister.
+    """
+    ids = {path[1] for path in wanted.paths if path[:1] == [b"request_status"] and len(path) > 1}
+    if len(ids) > 1:
+        raise BadRequest(f"More than one request id in request_status paths: {len(ids)} of them.")
+    for path in wanted.paths:
+        if path == [b"time"] or _is_public(path):
+            continue
+        if effective is None:
+            raise BadRequest("Invalid path requested.", 404)
+        match path:
+            case [b"request_status", rid] | [b"request_status", rid, _] if not path[2:] or path[2] in _STATUS_FIELDS:
+                _check_status(network, rid, wanted.sender, targets, effective)
+            case [b"canister", named, b"module_hash" | b"controllers"]:
+                _check_named(named, effective)
+            case [b"canister", named, b"metadata", name]:
+                _check_named(named, effective)
+                _check_metadata(network, named, name, wanted.sender)
+            case _:
+                raise BadRequest("Invalid path requested.", 404)
+
+
+def _is_public(path: list[bytes]) -> bool:
+    """Paths about subnets, which anybody may read."""
+    match path:
+        case [b"subnet"] | [b"subnet", _] | [b"canister_ranges", _] | [b"canister_ranges", _, _]:
+            return True
+        case [b"subnet", _, b"public_key" | b"canister_ranges" | b"node"]:
+            return True
+        case [b"subnet", _, b"node", _] | [b"subnet", _, b"node", _, b"public_key"]:
+            return True
+    return False
+
+
+def _check_named(named: bytes, effective: bytes) -> None:
+    if named != effective:
+        raise BadRequest(f"Effective canister id in URL {to_text(effective)} does not match the path's {named.hex()}")
+
+
+def _check_status(network: Network, rid: bytes, sender: bytes, targets: Targets, effective: bytes) -> None:
+    if len(rid) != 32:
+        raise BadRequest(f"Invalid request id in paths: {len(rid)} bytes instead of 32.")
+    entry = network.ingress.get(rid)
+    if entry is None:
         return
-    if first == b"request_status" and len(path) in (2, 3):
-        entry = network.ingress.get(path[1])
-        if entry is not None and entry.sender != sender:
-            raise BadRequest("The user tries to access Request ID not signed by the caller.", 403)
-        if entry is not None and effective is not None and entry.effective != effective:
-            raise BadRequest("The request's effective canister id does not match the one of this URL.", 403)
+    if entry.sender != sender:
+        raise BadRequest("The user tries to access Request ID not signed by the caller.", 403)
+    if targets is not None and entry.callee not in targets:
+        raise BadRequest(
+            "The user tries to access request IDs for canisters not belonging to sender delegation targets.", 403
+        )
+    if entry.effective != effective:
+        raise BadRequest("The request's effective canister id does not match the one of this URL.", 403)
+
+
+def _check_metadata(network: Network, canister_id: bytes, name: bytes, sender: bytes) -> None:
+    try:
+        section = name.decode()
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"Could not parse the custom section name: {error}.") from error
+    canister = network.canisters.get(canister_id)
+    if canister is None or canister.module is None:
         return
-    if first == b"canister" and len(path) >= 3 and effective == path[1]:
-        if len(path) == 3 and path[2] in (b"module_hash", b"controllers"):
-            return
-        if len(path) == 4 and path[2] == b"metadata":
-            canister = network.canisters.get(path[1])
-            sections = canister.module.metadata if canister is not None and canister.module is not None else {}
-            public, _ = sections.get(path[3].decode(errors="replace"), (True, b""))
-            if public or (canister is not None and sender in canister.settings.controllers):
-                return
-            raise BadRequest("Custom section can only be requested by the controllers of the canister.", 403)
-    raise BadRequest("Invalid path requested.", 404)
+    public, _ = canister.module.metadata.get(section, (True, b""))
+    if not public and sender not in canister.settings.controllers:
+        raise BadRequest(
+            f"Custom section {section[:100]} can only be requested by the controllers of the canister.", 403
+        )
 
 
 def _rejection(response: Rejection) -> dict[str, Any]:

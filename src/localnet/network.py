@@ -75,6 +75,7 @@ class Ingress:
 
     request_id: bytes
     sender: bytes
+    callee: bytes
     effective: bytes
     subnet: bytes
     received: int
@@ -287,7 +288,7 @@ class Network:
             prices = self.prices_of(payer)
             accounts.withdraw(payer, prices.ingress(size), prices)
         home = effective if callee == MANAGEMENT and effective else callee
-        self.ingress[rid] = Ingress(rid, sender, home, subnet.id, self.clock.now)
+        self.ingress[rid] = Ingress(rid, sender, callee, home, subnet.id, self.clock.now)
         queue.append(message)
         self.work.set()
         return rid

@@ -8,8 +8,8 @@ from typing import Any
 import cbor2
 import httpx
 import pytest
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from ic.agent import Agent, sign_request
 from ic.candid import Types, encode
 from ic.certificate import lookup
@@ -88,53 +88,6 @@ def test_ic_py_updates_and_queries(address: str) -> None:
         agent.update_raw(target, "nothing", encode([]))
 
 
-class P256:
-    """An identity with a P-256 key, which `ic-py` lacks; ``der`` chooses the signature's encoding."""
-
-    def __init__(self, der: bool) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._der = der
-        form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-        self._public = self._key.public_key().public_bytes(*form)
-
-    def sender(self) -> Principal:
-        """The key's principal."""
-        return Principal.self_authenticating(self._public)
-
-    def sign(self, message: bytes) -> tuple[bytes, bytes]:
-        """Public key and signature, like `ic-py`'s identities."""
-        signature = self._key.sign(message, ec.ECDSA(hashes.SHA256()))
-        if not self._der:
-            signature = b"".join(half.to_bytes(32, "big") for half in utils.decode_dss_signature(signature))
-        return self._public, signature
-
-
-@pytest.mark.parametrize("kind", ["ed25519", "secp256k1", "p256", "p256 in DER", "delegated"])
-def test_every_kind_of_identity_is_accepted(address: str, kind: str) -> None:
-    body = """
-    (func (export "canister_query who")
-      (call $msg_caller_copy (i32.const 100) (i32.const 0) (call $msg_caller_size))
-      (call $answer (i32.const 100) (call $msg_caller_size)))
-    """
-    identity: Any = Identity(type="secp256k1" if kind == "secp256k1" else "ed25519")
-    if kind.startswith("p256"):
-        identity = P256(der=kind.endswith("DER"))
-    target = RawAgent(address, identity).deploy(canister(body))
-    content = query_content(target, "who", identity.sender().bytes)
-    envelope = signed(content, identity)
-    if kind == "delegated":
-        session = Identity()
-        key = public_key(session)
-        delegation = {"pubkey": key, "expiration": time.time_ns() + 60_000_000_000}
-        message = b"\x1aic-request-auth-delegation" + request_id(delegation)
-        signature = signature_of(identity, message)
-        envelope = signed(content, session)
-        envelope["sender_pubkey"] = public_key(identity)
-        envelope["sender_delegation"] = [{"delegation": delegation, "signature": signature}]
-    answer = post(address, target, "query", envelope)
-    assert answer["reply"]["arg"] == identity.sender().bytes
-
-
 def query_content(target: str, method: str, sender: bytes = b"\x04", **changes: Any) -> dict[str, Any]:
     return {
         "request_type": "query",
@@ -147,17 +100,17 @@ def query_content(target: str, method: str, sender: bytes = b"\x04", **changes: 
     }
 
 
-def signed(content: dict[str, Any], identity: Identity | P256) -> dict[str, Any]:
+def signed(content: dict[str, Any], identity: Any) -> dict[str, Any]:
     signature = signature_of(identity, b"\x0aic-request" + request_id(content))
     return {"content": content, "sender_pubkey": public_key(identity), "sender_sig": signature}
 
 
-def signature_of(identity: Identity | P256, message: bytes) -> bytes:
+def signature_of(identity: Any, message: bytes) -> bytes:
     pair: Any = identity.sign(message)
     return bytes(pair[1])
 
 
-def public_key(identity: Identity | P256) -> bytes:
+def public_key(identity: Any) -> bytes:
     pair: Any = identity.sign(b"")
     return bytes(pair[0])
 
@@ -179,30 +132,6 @@ def post(url: str, target: str, kind: str, envelope: Any, version: str = "v2") -
 def counter(address: str) -> str:
     """A counter on the standalone network."""
     return RawAgent(address).deploy(canister(COUNTER))
-
-
-def test_forged_expired_and_unsigned_requests_are_refused(address: str, counter: str) -> None:
-    identity, other = Identity(), Identity()
-    content = query_content(counter, "read", identity.sender().bytes)
-    good = signed(content, identity)
-    assert send(address, counter, "query", good).status_code == 200
-    flipped = bytes([good["sender_sig"][0] ^ 1]) + good["sender_sig"][1:]
-    cases = [
-        ({**good, "sender_sig": flipped}, 403, "Invalid signature"),
-        ({**good, "sender_pubkey": public_key(other)}, 403, "is not the key of"),
-        ({"content": content}, 403, "not signed"),
-        ({**good, "content": {**content, "method_name": "other"}}, 403, "Invalid signature"),
-        (signed({**content, "ingress_expiry": 1}, identity), 400, "ingress_expiry not within"),
-        (signed({**content, "ingress_expiry": time.time_ns() * 2}, identity), 400, "ingress_expiry not within"),
-        ({"content": {**content, "sender": b"\x04"}, "sender_sig": b"x"}, 403, "not signed"),
-        (b"no cbor \xff", 400, "CBOR"),
-        (cbor2.dumps([1, 2]), 400, "envelope"),
-    ]
-    for envelope, status, text in cases:
-        reply = send(address, counter, "query", envelope)
-        assert (reply.status_code, text in reply.text) == (status, True), reply.text
-    wrong = send(address, "aaaaa-aa", "query", good)
-    assert (wrong.status_code, "effective" in wrong.text) == (400, True)
 
 
 def test_request_ids_are_the_specification_s(address: str) -> None:
@@ -269,24 +198,90 @@ def test_a_call_that_is_not_accepted_says_why(address: str, counter: str) -> Non
     )
 
 
-def test_paths_of_others_are_not_readable(address: str, counter: str) -> None:
+PRIVATE = b"icp:private secret"
+
+
+@pytest.fixture(scope="module")
+def private(address: str) -> tuple[str, Identity]:
+    """A canister with a private and a public custom section, and its controller."""
+    owner = Identity()
+
+    def section(name: bytes, content: bytes) -> bytes:
+        body = bytes([len(name)]) + name + content
+        return b"\0" + bytes([len(body)]) + body
+
+    module = canister(COUNTER) + section(PRIVATE, b"hidden") + section(b"icp:public open", b"shown")
+    return RawAgent(address, owner).deploy(module), owner
+
+
+def read_state(url: str, target: str, paths: list[list[bytes]], identity: Identity) -> httpx.Response:
+    content = {
+        "request_type": "read_state",
+        "sender": identity.sender().bytes,
+        "paths": paths,
+        "ingress_expiry": time.time_ns() + 60_000_000_000,
+    }
+    return send(url, target, "read_state", signed(content, identity))
+
+
+def test_paths_of_others_are_not_readable(address: str, counter: str, private: tuple[str, Identity]) -> None:
     content = query_content(counter, "increment", request_type="call", nonce=b"2")
     post(address, counter, "call", {"content": content}, "v3")
+    hidden, owner = private
     stranger = Identity()
+    here, there = (Principal.from_str(text).bytes for text in (counter, hidden))
+    rid = request_id(content)
+    cases: list[tuple[str, list[list[bytes]], Identity, int]] = [
+        (counter, [[b"request_status", rid]], stranger, 403),
+        (counter, [[b"request_status", rid, b"reply"]], stranger, 403),
+        (counter, [[b"request_status", bytes(32)]], stranger, 200),
+        (counter, [[b"request_status", bytes(32), b"nonsense"]], stranger, 404),
+        (counter, [[b"request_status", b"short"]], stranger, 400),
+        (counter, [[b"request_status", bytes(32)], [b"request_status", bytes(31) + b"x"]], stranger, 400),
+        (counter, [[b"canister", there, b"module_hash"]], stranger, 400),
+        (counter, [[b"canister", there, b"metadata", b"open"]], stranger, 400),
+        (counter, [[b"canister", here, b"certified_data"]], stranger, 404),
+        (counter, [[b"canister", here]], stranger, 404),
+        (counter, [[b"canister", here, b"metadata", b"\xff"]], stranger, 400),
+        (hidden, [[b"canister", there, b"metadata", b"secret"]], stranger, 403),
+        (hidden, [[b"canister", there, b"metadata", b"secret"]], owner, 200),
+        (hidden, [[b"canister", there, b"metadata", b"open"]], stranger, 200),
+        (hidden, [[b"canister", there, b"controllers"], [b"time"]], stranger, 200),
+        (counter, [[b"nonsense"]], stranger, 404),
+        (counter, [[]], stranger, 404),
+        (counter, [[b"time"]] * 1001, stranger, 400),
+        (counter, [[b"time"] * 128], stranger, 400),
+    ]
+    for target, paths, who, status in cases:
+        reply = read_state(address, target, paths, who)
+        assert reply.status_code == status, (paths[0], reply.text)
 
-    def read(paths: list[list[bytes]]) -> httpx.Response:
-        wanted = {
-            "request_type": "read_state",
-            "sender": stranger.sender().bytes,
-            "paths": paths,
-            "ingress_expiry": time.time_ns() + 60_000_000_000,
-        }
-        return send(address, counter, "read_state", signed(wanted, stranger))
 
-    assert read([[b"request_status", request_id(content)]]).status_code == 403
-    assert read([[b"canister", b"other", b"module_hash"]]).status_code == 404
-    assert read([[b"nonsense"]]).status_code == 404
-    assert read([[b"time"]]).status_code == 200
+def test_a_call_must_go_to_the_canister_it_is_about(address: str, counter: str, private: tuple[str, Identity]) -> None:
+    other, _ = private
+    argument = candid.encode([types.CANISTER_ID], [{"canister_id": Principal.from_str(other).bytes}])
+    cases = [
+        (query_content(counter, "increment", request_type="call"), other),
+        (query_content("aaaaa-aa", "start_canister", request_type="call", arg=argument), counter),
+        (query_content("aaaaa-aa", "raw_rand", request_type="call", arg=candid.encode([], [])), counter),
+        (query_content(counter, "read"), other),
+    ]
+    for content, where in cases:
+        reply = send(address, where, content["request_type"], {"content": content})
+        assert reply.status_code == 400, reply.text
+    assert send(address, "no-principal", "query", {"content": query_content(counter, "read")}).status_code == 400
+
+
+def test_bodies_are_cbor_that_says_so_and_no_larger_than_a_message(address: str, counter: str) -> None:
+    content = query_content(counter, "read")
+    path = f"{address}/api/v2/canister/{counter}/query"
+    for headers in ({}, {"content-type": "application/json"}):
+        reply = httpx.post(path, content=cbor2.dumps({"content": content}), headers=headers)
+        assert (reply.status_code, reply.text) == (400, "Unexpected content-type, expected application/cbor.")
+    call = query_content(counter, "increment", request_type="call", arg=bytes(2 * 1024 * 1024 - 100))
+    reply = send(address, counter, "call", {"content": call})
+    assert (reply.status_code, "too large" in reply.text) == (413, True)
+    assert send(address, counter, "query", bytes(4 * 1024 * 1024 + 1)).status_code == 413
 
 
 def test_outcalls_go_out_to_mapped_hosts_only(tmp_path: Any, web_server: int) -> None:
@@ -332,11 +327,14 @@ def test_a_subnet_s_state_is_readable(address: str) -> None:
         "paths": [[b"subnet", subnet.bytes, b"public_key"]],
         "ingress_expiry": time.time_ns() + 60_000_000_000,
     }
-    reply = httpx.post(
-        f"{address}/api/v2/subnet/{subnet}/read_state", content=cbor2.dumps({"content": content}), timeout=30
-    )
+    path = f"{address}/api/v2/subnet/{subnet}/read_state"
+    headers = {"content-type": "application/cbor"}
+    reply = httpx.post(path, content=cbor2.dumps({"content": content}), headers=headers, timeout=30)
     certificate = cbor2.loads(cbor2.loads(reply.content)["certificate"])
     assert lookup([b"subnet", subnet.bytes, b"public_key"], certificate) == status["root_key"]
+    for hidden in ([b"request_status", bytes(32)], [b"canister", b"x", b"module_hash"]):
+        body = cbor2.dumps({"content": {**content, "paths": [hidden]}})
+        assert httpx.post(path, content=body, headers=headers, timeout=30).status_code == 404
 
 
 def test_certified_data_is_in_the_certificate_queries_see(address: str) -> None:

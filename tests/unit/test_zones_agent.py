@@ -11,7 +11,7 @@ import httpx
 import pytest
 from ic.utils import to_request_id
 
-from localnet.envelope import authenticate, check_expiry
+from localnet.envelope import authenticate, check_expiry, read
 from zones.agent import IcAgent, Signer
 from zones.errors import NetworkError, RejectedError
 from zones.identity import Anonymous, Identity
@@ -116,8 +116,10 @@ def test_a_network_that_checks_signatures_accepts_every_kind_of_request(signer: 
     agent.query(CANISTER, "method", b"")
     agent.update(CANISTER, "method", b"")
     for _, sent in network.requests:
-        check_expiry(sent["content"], time.time_ns())
-        assert authenticate(sent, time.time_ns()) == to_request_id(sent["content"])
+        wanted = read(sent, sent["content"]["request_type"])
+        check_expiry(wanted, time.time_ns())
+        assert authenticate(sent, wanted, time.time_ns(), lambda *_: None) is None
+        assert wanted.id == to_request_id(sent["content"])
 
 
 def test_a_rejected_update_is_an_exception_with_code_and_text() -> None:
