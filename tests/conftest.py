@@ -24,7 +24,23 @@ def pytest_report_header() -> str:
     """Says which network the canister tests run on."""
     if GENUINE:
         return f"network: PocketIC server {os.environ['POCKET_IC_BIN']}"
-    return "network: localnet; NOT run against a PocketIC server (name one in POCKET_IC_BIN to do so)"
+    return (
+        "network: localnet; NOT run against a PocketIC server, so nothing here shows that the two are equivalent "
+        "(name one in POCKET_IC_BIN to run the same tests on it)"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declares the marker of tests that a PocketIC server cannot run."""
+    config.addinivalue_line("markers", "localnet_only(why): needs what no PocketIC server offers; skipped on one")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips what only localnet can run where a PocketIC server is named."""
+    for item in items:
+        mark = item.get_closest_marker("localnet_only")
+        if mark is not None and GENUINE:
+            item.add_marker(pytest.mark.skip(reason=f"localnet only: {mark.args[0]}"))
 
 
 @pytest.fixture(scope="session")

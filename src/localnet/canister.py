@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from enum import IntEnum
+from enum import Enum, IntEnum
 
 from localnet.message import OutgoingCall, Response
 from localnet.modules import CompiledModule
@@ -39,6 +39,14 @@ Visibility = tuple[str, list[bytes] | None]
 """``("controllers" | "public", None)`` or ``("allowed_viewers", principals)``."""
 
 
+class LowMemory(Enum):
+    """Whether the Wasm memory is nearly used up, and ``canister_on_low_wasm_memory`` has run since it is."""
+
+    NO = "no"
+    READY = "ready"
+    EXECUTED = "executed"
+
+
 @dataclass
 class Settings:
     """A canister's settings, in the units of the management canister."""
@@ -68,6 +76,10 @@ class CallOrigin:
 
     caller: bytes
     callback: int
+    remote: bool = False
+    """The caller is on another subnet: the response needs a round to get there."""
+    deadline: int = 0
+    """Until when a caller that asked for a best-effort response waits for it, in nanoseconds; 0 for ever."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +100,8 @@ class CallMessage:
     method: str
     arg: bytes
     cycles: int = 0
-    callee: bytes = b""
-    """Of a call to the management canister: its id, or that of the subnet it is to be executed on."""
+    subnet: bytes = b""
+    """Of a call to the management canister: the subnet that executes it."""
 
 
 @dataclass
@@ -99,6 +111,8 @@ class ResponseMessage:
     callback: int
     response: Response
     refund: int
+    best_effort: bool = False
+    """Dropped when it comes after the callback's deadline."""
 
 
 @dataclass
@@ -163,6 +177,9 @@ class Canister:
     next_callback: int = 0
     outstanding: dict[bytes, int] = field(default_factory=dict)
     """Calls to each callee that haven't come back."""
+    deadlines: dict[int, int] = field(default_factory=dict)
+    """Callbacks of calls with a best-effort response that haven't come back, with their deadlines."""
+    low_memory: LowMemory = LowMemory.NO
     stop_waiters: list[tuple[Origin, int, int]] = field(default_factory=list)
     """Who waits for the canister to stop: origin, cycles to give back, time of the request."""
     chunks: dict[bytes, bytes] = field(default_factory=dict)

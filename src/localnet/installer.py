@@ -15,6 +15,7 @@ from localnet.message import Context, Mode, Rejection
 from localnet.modules import CompiledModule
 from localnet.principal import to_text
 from localnet.runtime import Runtime
+from localnet.scheduler import wasm_memory_error
 from localnet.wasm import InvalidWasm
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Installer:
                 steps.install()
         finally:
             canister.cycles += prepaid - prices.execution(steps.used)
-            network.scheduler.instructions += steps.used
+            network.scheduler.spend(canister.subnet, steps.used)
 
     def uninstall(self, canister: Canister, origin: Origin, version: int | None) -> None:
         """Remove a canister's code and state; open calls to it are rejected."""
@@ -103,6 +104,8 @@ class _Steps:
     def _context(self, mode: Mode) -> Context:
         limit = max(0, self._network.limits.install - self.used)
         context = self._network.scheduler.context(self._canister, mode, limit)
+        # The new code sees the version it is about to be installed as.
+        context.canister.version += mode in (Mode.START, Mode.INIT)
         context.caller = self._request.caller
         context.arg = self._request.arg
         return context
@@ -128,6 +131,11 @@ class _Steps:
             if outcome.error is not None:
                 runtime.undo()
                 raise outcome.error
+        if mode is Mode.INIT:
+            error = wasm_memory_error(self._canister, runtime.heap_bytes)
+            if error is not None:
+                runtime.undo()
+                raise error
         return context
 
     def install(self) -> None:

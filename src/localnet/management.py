@@ -86,6 +86,8 @@ class Management:
         if not self.queue:
             return False
         message = self.queue.popleft()
+        if self.network.scheduler.drop_expired(message):
+            return True
         respond = self.network.scheduler.respond
         cycles = message.cycles
         try:
@@ -108,13 +110,9 @@ class Management:
         network = self.network
         caller = message.origin.caller
         canister = None if method.target is None else network.canister(value[method.target])
-        if isinstance(message.origin, IngressOrigin):
-            subnet = network.subnets[network.ingress[message.origin.request_id].subnet]
-        else:
+        subnet = network.subnets[message.subnet]
+        if not isinstance(message.origin, IngressOrigin):
             home = network.subnets[network.canisters[caller].subnet]
-            subnet = network.subnets.get(message.callee) or (
-                home if canister is None else network.subnets[canister.subnet]
-            )
             if method.access is Access.LOCAL_CANISTERS and home not in (subnet, network.nns):
                 raise Reject(
                     ErrorCode.CANISTER_CONTRACT_VIOLATION,

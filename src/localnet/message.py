@@ -29,6 +29,7 @@ class Mode(Enum):
     CLEANUP = "cleanup"
     COMPOSITE_CLEANUP = "composite cleanup"
     INSPECT = "inspect message"
+    TRANSFORM = "outcall transform"
     TASK = "system task"
 
 
@@ -77,8 +78,14 @@ class OutgoingCall:
     cleanup: tuple[int, int] | None = None
     data: bytearray = field(default_factory=bytearray)
     cycles: int = 0
+    deadline: int = 0
+    """Nanoseconds after which the caller gives up, where it asked for a best-effort response; 0 for never."""
     prepaid: int = 0
     """Cycles set aside for the response: its transmission and the execution of its callback."""
+
+    def closure(self, *, replied: bool) -> tuple[int, int]:
+        """Table index and environment of the callback for a reply or a reject."""
+        return (self.reply_fun, self.reply_env) if replied else (self.reject_fun, self.reject_env)
 
 
 @dataclass
@@ -108,6 +115,8 @@ class Context:
     arg: bytes = b""
     method: str = ""
     reject: Rejection | None = None
+    deadline: int = 0
+    """Until when the caller waits, in nanoseconds; 0 for ever."""
     cycles_available: int = 0
     cycles_refunded: int = 0
     responded: bool = False
@@ -117,6 +126,8 @@ class Context:
     outstanding: dict[bytes, int] = field(default_factory=dict)
     """Calls to each callee that haven't come back, those of this message included."""
     reply_limit: int = 2 * 1024 * 1024
+    certificate: bool = False
+    """A data certificate is present: only on the canister a user's query is for, and not in callbacks."""
 
     balance: int = 0
     reply_data: bytearray = field(default_factory=bytearray)

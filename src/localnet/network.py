@@ -28,6 +28,7 @@ from localnet.principal import MANAGEMENT, to_text
 from localnet.queries import Queries
 from localnet.runtime import Services, Shims, SnapshotPool
 from localnet.scheduler import Scheduler
+from localnet.streams import Streams
 
 logger = logging.getLogger("localnet")
 
@@ -62,6 +63,8 @@ class Subnet:
     certifier: Certifier
     node: NodeKey
     next_index: int = 0
+    full_at: bytes = b""
+    """The canister whose message was the last of a round that had no room for more."""
 
     @property
     def last(self) -> int:
@@ -124,6 +127,7 @@ class Network:
         self._random_count = 0
         self._add_subnets(list(kinds))
         self.scheduler = Scheduler(self)
+        self.streams = Streams(self)
         self.management = Management(self)
         self.outcalls = Outcalls(self)
         self.queries = Queries(self)
@@ -277,6 +281,7 @@ class Network:
         size = len(arg) + len(method.encode()) + INGRESS_OVERHEAD_BYTES
         if callee == MANAGEMENT or callee in self.subnets:
             payer, subnet = self.management.admit_ingress(sender, method, arg, effective)
+            message.subnet = subnet.id
             queue = self.management.queue
         else:
             payer = self.canister(callee)

@@ -1,6 +1,7 @@
 """Queries and composite queries: executions whose every change is dropped.
 
-A composite query's own changes live until it ends: its callees run in between, on other canisters.
+A composite query's own changes live until it ends: its callees run in between, on other canisters. It ends
+with its first response or trap; what it would still do could not be seen.
 """
 
 from __future__ import annotations
@@ -11,16 +12,17 @@ from localnet.canister import Canister
 from localnet.errors import ErrorCode, Reject
 from localnet.message import Context, Mode, OutgoingCall, Rejection, Reply, Response
 from localnet.prices import MAX_QUERY_REPLY_BYTES
-from localnet.principal import to_text
-from localnet.runtime import Outcome
+from localnet.principal import MANAGEMENT, to_text
 
 if TYPE_CHECKING:
     from localnet.network import Network
 
 MAX_DEPTH = 6
-"""Nested composite queries (replica configuration)."""
-MAX_CALLS = 100
-"""Calls one composite query may make in all: a bound of this network on runaway call trees."""
+"""Depth below the user's query at which a composite query may not call any further (replica configuration)."""
+GRAPH_INSTRUCTIONS = 5_000_000_000
+"""Instructions a query and everything it calls may take together (replica configuration)."""
+CALL_INSTRUCTIONS = 50_000_000
+"""Instructions each call of a composite query counts for, besides its own (replica configuration)."""
 
 
 class Queries:
@@ -29,28 +31,45 @@ class Queries:
     def __init__(self, network: Network) -> None:
         self._network = network
         self._active: set[bytes] = set()
-        self._calls = 0
+        self._budget = 0
 
     def run(self, canister: Canister, sender: bytes, method: str, arg: bytes) -> bytes:
         """The reply of a query by a user. Raises `Reject`."""
+        return self._reply(self._start(canister, sender, method, arg, ("query", "composite_query"), Mode.QUERY))
+
+    def transform(self, canister: Canister, method: str, arg: bytes) -> bytes:
+        """The reply of an outcall's transform function, called by the management canister. Raises `Reject`."""
+        return self._reply(self._start(canister, MANAGEMENT, method, arg, ("query",), Mode.TRANSFORM))
+
+    def _start(
+        self, canister: Canister, sender: bytes, method: str, arg: bytes, kinds: tuple[str, ...], mode: Mode
+    ) -> Response:
         self._active.clear()
-        self._calls = 0
-        response = self._evaluate(canister, sender, method, arg, 0)
+        self._budget = GRAPH_INSTRUCTIONS
+        return self._evaluate(canister, sender, method, arg, 0, kinds, mode)
+
+    @staticmethod
+    def _reply(response: Response) -> bytes:
         if isinstance(response, Reply):
             return response.data
         raise Reject(ErrorCode(response.error_code), response.message, response.code)
 
-    def transform(self, canister: Canister, method: str, arg: bytes) -> bytes:
-        """The reply of an outcall's transform function, called by the management canister. Raises `Reject`."""
-        return self.run(canister, b"", method, arg)
-
-    def _evaluate(self, canister: Canister, sender: bytes, method: str, arg: bytes, depth: int) -> Response:
+    def _evaluate(
+        self,
+        canister: Canister,
+        sender: bytes,
+        method: str,
+        arg: bytes,
+        depth: int,
+        kinds: tuple[str, ...] = ("query", "composite_query"),
+        mode: Mode = Mode.QUERY,
+    ) -> Response:
+        """The response of a canister. Raises `Reject` when the whole query must end."""
         network = self._network
         try:
             network.scheduler.check_running(canister)
-            module = network.scheduler.module_of(canister)
-            kind = module.methods.get(method)
-            if kind not in ("query", "composite_query"):
+            kind = network.scheduler.module_of(canister).methods.get(method)
+            if kind not in kinds:
                 raise Reject(
                     ErrorCode.CANISTER_METHOD_NOT_FOUND,
                     f"Error from Canister {to_text(canister.id)}: Canister has no query method '{method}'.",
@@ -60,12 +79,10 @@ class Queries:
                     ErrorCode.QUERY_CALL_GRAPH_LOOP_DETECTED,
                     f"Query call graph contains a loop: canister {to_text(canister.id)} is called again",
                 )
-            if depth > MAX_DEPTH:
-                raise Reject(ErrorCode.QUERY_CALL_GRAPH_TOO_DEEP, f"Composite query call depth exceeds {MAX_DEPTH}")
         except Reject as reject:
             return Rejection.of(reject)
-        composite = kind == "composite_query"
-        mode = Mode.COMPOSITE_QUERY if composite else Mode.QUERY
+        if kind == "composite_query":
+            mode = Mode.COMPOSITE_QUERY
         self._active.add(canister.id)
         try:
             return self._run(canister, mode, f"canister_{kind} {method}", sender, method, arg, depth)
@@ -73,7 +90,8 @@ class Queries:
             self._active.discard(canister.id)
 
     def _context(self, canister: Canister, mode: Mode, caller: bytes) -> Context:
-        context = self._network.scheduler.context(canister, mode, self._network.limits.query)
+        limit = max(0, min(self._network.limits.query, self._budget))
+        context = self._network.scheduler.context(canister, mode, limit)
         context.caller = caller
         context.reply_limit = MAX_QUERY_REPLY_BYTES
         return context
@@ -85,59 +103,62 @@ class Queries:
         assert runtime is not None
         context = self._context(canister, mode, sender)
         context.arg, context.method = arg, method
+        context.certificate = depth == 0 and mode is not Mode.TRANSFORM
         used = 0
-        response: Response | None = None
         runtime.begin(context, counts=False)
         try:
             outcome = runtime.run_export(export)
             pending: list[OutgoingCall] = []
             while True:
                 used += outcome.instructions
+                self._budget -= outcome.instructions
                 self._network.log(canister, context.logs)
                 if outcome.error is not None:
-                    response = Rejection.of(outcome.error)
+                    response: Response = Rejection.of(outcome.error)
                     break
-                response = response or context.response
+                if context.response is not None:
+                    response = context.response
+                    break
                 pending += context.calls
                 if not pending:
+                    text = f"Error from Canister {to_text(canister.id)}: Canister did not reply to the call"
+                    response = Rejection.of(Reject(ErrorCode.CANISTER_DID_NOT_REPLY, text))
                     break
                 call = pending.pop(0)
                 answer = self._call(canister, call, depth)
-                context, outcome = self._callback(canister, call, answer, sender, response is not None)
+                context = self._callback_context(canister, answer, sender, used)
+                replied = isinstance(answer, Reply)
+                outcome = runtime.run_callback(*call.closure(replied=replied))
         finally:
             runtime.undo()
-        if response is None:
-            text = f"Error from Canister {to_text(canister.id)}: Canister did not reply to the call"
-            response = Rejection.of(Reject(ErrorCode.CANISTER_DID_NOT_REPLY, text))
         self._count(canister, arg, response, used)
         return response
 
     def _call(self, canister: Canister, call: OutgoingCall, depth: int) -> Response:
-        self._calls += 1
+        if depth >= MAX_DEPTH:
+            text = "Composite query calls exceeded the maximum call depth."
+            raise Reject(ErrorCode.QUERY_CALL_GRAPH_TOO_DEEP, text)
+        if self._budget <= 0:
+            text = "Composite query calls exceeded the instruction limit."
+            raise Reject(ErrorCode.QUERY_CALL_GRAPH_TOTAL_INSTRUCTION_LIMIT_EXCEEDED, text)
+        self._budget -= CALL_INSTRUCTIONS
         callee = self._network.canisters.get(call.callee)
-        if self._calls > MAX_CALLS:
-            text = f"Composite query makes more than {MAX_CALLS} calls"
-            return Rejection.of(Reject(ErrorCode.QUERY_CALL_GRAPH_TOO_DEEP, text))
         if callee is None or callee.subnet != canister.subnet:
             text = f"Canister {to_text(call.callee)} not found"
             return Rejection.of(Reject(ErrorCode.CANISTER_NOT_FOUND, text))
         return self._evaluate(callee, canister.id, call.method, bytes(call.data), depth + 1)
 
-    def _callback(
-        self, canister: Canister, call: OutgoingCall, answer: Response, sender: bytes, responded: bool
-    ) -> tuple[Context, Outcome]:
-        runtime = canister.runtime
-        assert runtime is not None
-        replied = isinstance(answer, Reply)
-        context = self._context(canister, Mode.COMPOSITE_REPLY if replied else Mode.COMPOSITE_REJECT, sender)
-        context.responded = responded
+    def _callback_context(self, canister: Canister, answer: Response, sender: bytes, used: int) -> Context:
+        mode = Mode.COMPOSITE_REPLY if isinstance(answer, Reply) else Mode.COMPOSITE_REJECT
+        context = self._context(canister, mode, sender)
+        context.instructions_before = used
         if isinstance(answer, Reply):
             context.arg = answer.data
         else:
             context.reject = answer
-        runtime.context = context
-        function = (call.reply_fun, call.reply_env) if replied else (call.reject_fun, call.reject_env)
-        return context, runtime.run_callback(*function)
+        assert canister.runtime is not None
+        canister.runtime.context = context
+        return context
 
     def _count(self, canister: Canister, arg: bytes, response: Response, used: int) -> None:
         canister.query_calls += 1

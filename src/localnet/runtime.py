@@ -357,6 +357,8 @@ class Runtime:
             function(self.store, *arguments)
         except BaseException as caught:
             error = self._explain(caught)
+            if error.error_code is ErrorCode.CANISTER_TRAPPED:
+                self.context.logs.append(b"[TRAP]: " + error.message.partition("trapped: ")[2].encode())
         return Outcome(min(limit, self.instructions_used()), error)
 
     def _named(self, reject: Reject) -> Reject:

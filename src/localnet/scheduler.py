@@ -6,6 +6,7 @@ Owns call contexts, callbacks and queues. What a message may do is in `system_ap
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from localnet import accounts
@@ -16,6 +17,7 @@ from localnet.canister import (
     CallOrigin,
     Canister,
     IngressOrigin,
+    LowMemory,
     Origin,
     ResponseMessage,
     Status,
@@ -24,16 +26,30 @@ from localnet.canister import (
 from localnet.errors import ErrorCode, Reject
 from localnet.message import CanisterView, Context, Mode, OutgoingCall, Rejection, Reply, Response
 from localnet.modules import CompiledModule
-from localnet.prices import MAX_REMOTE_CALL_BYTES
+from localnet.prices import MAX_HEAP_BYTES, MAX_REMOTE_CALL_BYTES
 from localnet.principal import MANAGEMENT, to_text
 from localnet.runtime import Outcome, Runtime
+from localnet.streams import not_found
 
 if TYPE_CHECKING:
     from localnet.network import Network
 
 MAX_MESSAGES_PER_ROUND = 10_000
+"""Messages after which a round ends however little they did: canisters can call each other for ever."""
 STOP_TIMEOUT = 5 * 60 * 1_000_000_000
 """Nanoseconds after which a request to stop a canister is given up (IC interface specification)."""
+
+
+def wasm_memory_error(canister: Canister, heap_bytes: int) -> Reject | None:
+    """The error of an update or installation that left the heap larger than the Wasm memory limit (0: none)."""
+    limit = canister.settings.wasm_memory_limit
+    if not limit or heap_bytes <= limit:
+        return None
+    return Reject(
+        ErrorCode.CANISTER_WASM_MEMORY_LIMIT_EXCEEDED,
+        f"Error from Canister {to_text(canister.id)}: Canister exceeded its current Wasm memory limit of {limit} "
+        f"bytes. The peak Wasm memory usage was {heap_bytes} bytes.",
+    )
 
 
 class Scheduler:
@@ -43,6 +59,8 @@ class Scheduler:
         self._network = network
         self.instructions = 0
         """Instructions executed in the current round."""
+        self._spent: dict[bytes, int] = {}
+        """Instructions each subnet has executed of what its round has room for."""
 
     # Rounds ------------------------------------------------------------------------------------------
 
@@ -51,29 +69,67 @@ class Scheduler:
         network = self._network
         network.clock.next_round()
         self.instructions = 0
+        self._new_budget()
+        network.streams.deliver()
         network.outcalls.deliver()
         for canister in list(network.canisters.values()):
             self._charge(canister)
             self._time_out_stops(canister)
+            if canister.deadlines:
+                self._expire(canister)
             self._tasks(canister)
+        # Of its own: otherwise heartbeats alone could keep every message waiting.
+        self._new_budget()
         budget = MAX_MESSAGES_PER_ROUND
         progress = True
-        while progress and budget > 0 and self.instructions < network.limits.round:
-            progress = network.management.step()
-            for canister in list(network.canisters.values()):
-                if canister.queue:
+        while progress and budget > 0:
+            progress = self._manage()
+            for canister in self._in_turn():
+                if canister.queue and self._has_room(canister.subnet):
                     self.step(canister)
                     progress = True
                     budget -= 1
-                    if budget <= 0 or self.instructions >= network.limits.round:
+                    if budget <= 0 or not self._has_room(canister.subnet):
+                        network.subnets[canister.subnet].full_at = canister.id
+                    if budget <= 0:
                         break
+
+    def _new_budget(self) -> None:
+        self._spent = dict.fromkeys(self._network.subnets, 0)
+
+    def _has_room(self, subnet: bytes) -> bool:
+        return self._spent[subnet] < self._network.limits.round
+
+    def spend(self, subnet: bytes, instructions: int) -> None:
+        """Count instructions a subnet executed."""
+        self.instructions += instructions
+        self._spent[subnet] = self._spent.get(subnet, 0) + instructions
+
+    def _manage(self) -> bool:
+        """Execute the next management call, if there is one and its subnet's round has room."""
+        management = self._network.management
+        return bool(management.queue) and self._has_room(management.queue[0].subnet) and management.step()
+
+    def _in_turn(self) -> list[Canister]:
+        """All canisters; on a subnet whose round was full first those that come after its last message."""
+        network = self._network
+        marks = {subnet.id: subnet.full_at for subnet in network.subnets.values() if subnet.full_at}
+        if not marks:
+            return list(network.canisters.values())
+        passed: list[Canister] = []
+        ahead: list[Canister] = []
+        for canister in network.canisters.values():
+            (passed if canister.subnet in marks else ahead).append(canister)
+            if marks.get(canister.subnet) == canister.id:
+                del marks[canister.subnet]
+        return ahead + passed
 
     @property
     def busy(self) -> bool:
         """True when another round has something to do at once."""
         network = self._network
         now = network.clock.now
-        return bool(network.management.queue) or any(
+        return bool(network.management.queue or network.streams.messages) or any(
             canister.queue or (canister.global_timer and canister.global_timer <= now)
             for canister in network.canisters.values()
         )
@@ -89,27 +145,57 @@ class Scheduler:
             if self._network.clock.now - since >= STOP_TIMEOUT:
                 canister.stop_waiters.remove(waiter)
                 text = f"Stop canister request timed out for canister {to_text(canister.id)}"
-                self.respond(origin, Rejection.of(Reject(ErrorCode.INGRESS_MESSAGE_TIMEOUT, text)), cycles)
+                self.respond(origin, Rejection.of(Reject(ErrorCode.STOP_CANISTER_REQUEST_TIMEOUT, text)), cycles)
+
+    def _expire(self, canister: Canister) -> None:
+        """Reject the calls whose best-effort response did not come in time; what still comes is dropped."""
+        now = self._network.clock.now
+        for callback, deadline in list(canister.deadlines.items()):
+            if deadline < now:
+                del canister.deadlines[callback]
+                reject = Reject(ErrorCode.DEADLINE_EXPIRED, "Call deadline has expired.")
+                canister.queue.append(ResponseMessage(callback, Rejection.of(reject), 0))
 
     def _tasks(self, canister: Canister) -> None:
         if canister.status is not Status.RUNNING or canister.module is None:
             return
+        if canister.settings.wasm_memory_threshold:
+            self._watch_memory(canister)
         if canister.global_timer and canister.global_timer <= self._network.clock.now:
-            canister.global_timer = 0
-            if "canister_global_timer" in canister.module.exports:
+            if "canister_global_timer" not in canister.module.exports:
+                canister.global_timer = 0
+            else:
                 self._task(canister, "canister_global_timer")
         if "canister_heartbeat" in canister.module.exports:
             self._task(canister, "canister_heartbeat")
 
-    def _task(self, canister: Canister, export: str) -> None:
+    def _watch_memory(self, canister: Canister) -> None:
+        """Run the canister's hook when its remaining Wasm memory has fallen below the threshold."""
+        settings = canister.settings
+        if canister.heap_bytes + settings.wasm_memory_threshold <= (settings.wasm_memory_limit or MAX_HEAP_BYTES):
+            canister.low_memory = LowMemory.NO
+        elif canister.low_memory is LowMemory.NO:
+            canister.low_memory = LowMemory.READY
+        runs = canister.status is Status.RUNNING and canister.module is not None
+        if runs and canister.low_memory is LowMemory.READY and self._task(canister, "canister_on_low_wasm_memory"):
+            canister.low_memory = LowMemory.EXECUTED
+
+    def _task(self, canister: Canister, export: str) -> bool:
+        """Run a system task the canister may have. False when the canister cannot pay for it now."""
+        if canister.module is None or export not in canister.module.exports:
+            return True
         message = CallMessage(TaskOrigin(MANAGEMENT), export, b"")
-        self._execute(canister, message, Mode.TASK, export)
+        return self._execute(canister, message, Mode.TASK, export)
 
     def step(self, canister: Canister) -> None:
         """Execute the next message of a canister's queue."""
+        if canister.settings.wasm_memory_threshold:
+            self._watch_memory(canister)
         message = canister.queue.popleft()
         if isinstance(message, ResponseMessage):
             self._execute_response(canister, message)
+            return
+        if self.drop_expired(message):
             return
         try:
             mode, export = self._admit(canister, message)
@@ -177,8 +263,8 @@ class Scheduler:
             outstanding=dict(canister.outstanding),
         )
 
-    def _execute(self, canister: Canister, message: CallMessage, mode: Mode, export: str) -> None:
-        """Execute a call or task in a new call context."""
+    def _execute(self, canister: Canister, message: CallMessage, mode: Mode, export: str) -> bool:
+        """Execute a call or task in a new call context. False when the canister could not pay for it."""
         network = self._network
         runtime = canister.runtime
         assert runtime is not None
@@ -189,7 +275,9 @@ class Scheduler:
             accounts.withdraw(canister, prepaid, prices)
         except Reject as reject:
             self.respond(message.origin, Rejection.of(reject), message.cycles)
-            return
+            return False
+        if export == "canister_global_timer":
+            canister.global_timer = 0
         call_context = CallContext(message.origin, message.cycles)
         number = canister.next_context
         canister.next_context += 1
@@ -198,12 +286,14 @@ class Scheduler:
         context.caller = message.origin.caller
         context.arg = message.arg
         context.method = message.method
+        context.deadline = _deadline(message.origin) if mode is Mode.UPDATE else 0
         context.cycles_available = message.cycles
         runtime.begin(context, counts=mode is not Mode.REPLICATED_QUERY)
         outcome = runtime.run_export(export)
         error = self._settle(canister, runtime, outcome, number)
         canister.cycles += prepaid - prices.execution(outcome.instructions)
         self._conclude(canister, number, error)
+        return True
 
     def _execute_response(self, canister: Canister, message: ResponseMessage) -> None:
         callback = canister.callbacks.pop(message.callback, None)
@@ -233,8 +323,7 @@ class Scheduler:
         else:
             context.reject = message.response
         runtime.begin(context, counts=True)
-        function = (call.reply_fun, call.reply_env) if replied else (call.reject_fun, call.reject_env)
-        outcome = runtime.run_callback(*function)
+        outcome = runtime.run_callback(*call.closure(replied=replied))
         error = self._settle(canister, runtime, outcome, callback.context)
         used = outcome.instructions
         if error is not None and call.cleanup is not None:
@@ -245,6 +334,7 @@ class Scheduler:
     def _callback_context(self, canister: Canister, call_context: CallContext, mode: Mode) -> Context:
         context = self.context(canister, mode, self._network.limits.update)
         context.caller = call_context.origin.caller
+        context.deadline = _deadline(call_context.origin)
         context.cycles_available = call_context.cycles
         context.responded = call_context.responded or isinstance(call_context.origin, TaskOrigin)
         context.instructions_before = call_context.instructions
@@ -267,7 +357,7 @@ class Scheduler:
     def _settle(self, canister: Canister, runtime: Runtime, outcome: Outcome, number: int) -> Reject | None:
         """Keep or undo what an execution did, and apply its effects. Returns the error if it failed."""
         context = runtime.context
-        self.instructions += outcome.instructions
+        self.spend(canister.subnet, outcome.instructions)
         call_context = canister.contexts[number]
         call_context.instructions += outcome.instructions
         canister.add_logs(context.logs, self._network.clock.now)
@@ -293,15 +383,14 @@ class Scheduler:
 
     def _memory_error(self, canister: Canister, context: Context) -> Reject | None:
         """The error of a message that left the canister with more memory than it may have or can pay for."""
+        if context.mode is Mode.UPDATE:
+            error = wasm_memory_error(canister, canister.heap_bytes)
+            if error is not None:
+                return error
+        if context.mode in (Mode.REPLY, Mode.REJECT, Mode.CLEANUP):
+            return None
         grown = canister.memory_usage
         name = to_text(canister.id)
-        if context.mode in (Mode.UPDATE, Mode.TASK) and canister.heap_bytes > canister.settings.wasm_memory_limit:
-            return Reject(
-                ErrorCode.CANISTER_WASM_MEMORY_LIMIT_EXCEEDED,
-                f"Error from Canister {name}: Canister exceeded its current Wasm memory limit of "
-                f"{canister.settings.wasm_memory_limit} bytes. The peak Wasm memory usage was "
-                f"{canister.heap_bytes} bytes.",
-            )
         need = accounts.freezing_cycles(canister, self._network.prices_of(canister))
         if need > context.canister.freezing_cycles and context.balance < need:
             return Reject(
@@ -356,24 +445,31 @@ class Scheduler:
         canister.callbacks[callback] = Callback(number, call)
         canister.contexts[number].outstanding += 1
         canister.outstanding[call.callee] = canister.outstanding.get(call.callee, 0) + 1
-        message = CallMessage(CallOrigin(canister.id, callback), call.method, bytes(call.data), call.cycles)
+        if call.deadline:
+            canister.deadlines[callback] = call.deadline
         network = self._network
-        if call.callee == MANAGEMENT or call.callee in network.subnets:
-            message.callee = call.callee
-            network.management.queue.append(message)
-            return
+        home = network.streams.destination(canister, call)
+        manages = call.callee == MANAGEMENT or call.callee in network.subnets
+        remote = home is not None and home.id != canister.subnet
+        origin = CallOrigin(canister.id, callback, remote, call.deadline)
+        message = CallMessage(origin, call.method, bytes(call.data), call.cycles, home.id if home and manages else b"")
+        size = len(call.data) + len(call.method.encode())
         callee = network.canisters.get(call.callee)
-        if callee is None:
-            reject = Reject(ErrorCode.CANISTER_NOT_FOUND, f"Canister {to_text(call.callee)} not found")
-        elif callee.subnet != canister.subnet and len(call.data) > MAX_REMOTE_CALL_BYTES:
+        if remote and size > MAX_REMOTE_CALL_BYTES:
             reject = Reject(
                 ErrorCode.CANISTER_CONTRACT_VIOLATION,
-                f"payload of {len(call.data)} bytes to another subnet, which takes at most {MAX_REMOTE_CALL_BYTES}",
+                f"Canister {to_text(canister.id)} violated contract: attempted to send a message of size {size} "
+                f"exceeding the limit {MAX_REMOTE_CALL_BYTES}",
             )
-        else:
+            self.respond(replace(origin, remote=False), Rejection.of(reject), call.cycles)
+        elif remote:
+            network.streams.messages.append((MANAGEMENT if manages else call.callee, message))
+        elif manages:
+            network.management.queue.append(message)
+        elif callee is not None:
             callee.queue.append(message)
-            return
-        self.respond(message.origin, Rejection.of(reject), call.cycles)
+        else:
+            self.respond(origin, not_found(call.callee), call.cycles)
 
     def respond(self, origin: Origin, response: Response, refund: int) -> None:
         """Deliver the response of a call to whoever made it, with the cycles nobody accepted."""
@@ -381,6 +477,32 @@ class Scheduler:
         if isinstance(origin, IngressOrigin):
             network.finish_ingress(origin.request_id, response)
         elif isinstance(origin, CallOrigin):
-            caller = network.canisters.get(origin.caller)
-            if caller is not None:
-                caller.queue.append(ResponseMessage(origin.callback, response, refund))
+            message = ResponseMessage(origin.callback, response, refund, best_effort=bool(origin.deadline))
+            if origin.remote:
+                network.streams.messages.append((origin.caller, message))
+            else:
+                self.receive(origin.caller, message)
+
+    def receive(self, caller: bytes, message: ResponseMessage) -> None:
+        """Queue the response of a call for its caller, unless the caller has given up waiting."""
+        canister = self._network.canisters.get(caller)
+        if canister is None:
+            return
+        if message.best_effort and canister.deadlines.pop(message.callback, None) is None:
+            canister.cycles += message.refund
+            return
+        canister.queue.append(message)
+
+    def drop_expired(self, message: CallMessage) -> bool:
+        """Drop a call whose caller has given up waiting for it; its cycles go back. True if that was so."""
+        origin = message.origin
+        if not isinstance(origin, CallOrigin) or not 0 < origin.deadline < self._network.clock.now:
+            return False
+        caller = self._network.canisters.get(origin.caller)
+        if caller is not None:
+            caller.cycles += message.cycles
+        return True
+
+
+def _deadline(origin: Origin) -> int:
+    return origin.deadline if isinstance(origin, CallOrigin) else 0

@@ -23,6 +23,9 @@ MAX_LOG_BYTES = 4 * 1024
 MAX_TRAP_TEXT = 16 * 1024
 CERTIFIED_DATA_BYTES = 32
 MAX_METHOD_NAME = 20_000
+MAX_CALL_TIMEOUT_SECONDS = 300
+"""Longest wait for a best-effort response (replica configuration); deadlines are whole seconds."""
+SECOND = 1_000_000_000
 _U32 = 0xFFFFFFFF
 _U64 = 0xFFFFFFFFFFFFFFFF
 
@@ -30,13 +33,14 @@ _ALL = frozenset(Mode) - {Mode.START}
 _ANY = frozenset(Mode)
 _CALLBACKS = {Mode.REPLY, Mode.REJECT, Mode.COMPOSITE_REPLY, Mode.COMPOSITE_REJECT}
 _QUERIES = {Mode.REPLICATED_QUERY, Mode.QUERY, Mode.COMPOSITE_QUERY}
-_ARGUMENT = frozenset({Mode.INIT, Mode.UPDATE, Mode.REPLY, Mode.COMPOSITE_REPLY, Mode.INSPECT} | _QUERIES)
-_ANSWER = frozenset({Mode.UPDATE} | _QUERIES | _CALLBACKS)
+_ANSWER = frozenset({Mode.UPDATE, Mode.TRANSFORM} | _QUERIES | _CALLBACKS)
+_ARGUMENT = _QUERIES | {Mode.INIT, Mode.UPDATE, Mode.REPLY, Mode.COMPOSITE_REPLY, Mode.INSPECT, Mode.TRANSFORM}
 _PAID = frozenset({Mode.UPDATE, Mode.REPLICATED_QUERY, Mode.REPLY, Mode.REJECT})
 _CALLING = frozenset({Mode.UPDATE, Mode.COMPOSITE_QUERY, Mode.TASK} | _CALLBACKS)
+_PAYING = _CALLING & REPLICATED
 _WRITING = frozenset({Mode.INIT, Mode.PRE_UPGRADE, Mode.UPDATE, Mode.REPLY, Mode.REJECT, Mode.TASK})
 _TIMER = _WRITING | {Mode.CLEANUP}
-_BURN = _TIMER | {Mode.REPLICATED_QUERY}
+_REPLICATED_ONLY = _TIMER | {Mode.REPLICATED_QUERY}
 
 
 class Host(Protocol):
@@ -212,7 +216,7 @@ class SystemApi:
 
     @_ic0(":I", _ANSWER)
     def msg_deadline(self) -> int:
-        return 0
+        return self._context.deadline
 
     @_ic0("ii:", _ANSWER)
     def msg_reply_data_append(self, src: int, size: int) -> None:
@@ -271,13 +275,17 @@ class SystemApi:
             raise trap("cycles amount exceeds 64-bit representation")
         return amount
 
+    def _available(self) -> int:
+        # The response takes along whatever nobody accepted before it.
+        return self._context.cycles_available if self._context.response is None else 0
+
     @_ic0(":I", _PAID)
     def msg_cycles_available(self) -> int:
-        return self._narrow(self._context.cycles_available)
+        return self._narrow(self._available())
 
     @_ic0("i:", _PAID)
     def msg_cycles_available128(self, dst: int) -> None:
-        self._write_cycles(dst, self._context.cycles_available)
+        self._write_cycles(dst, self._available())
 
     @_ic0(":I", {Mode.REPLY, Mode.REJECT})
     def msg_cycles_refunded(self) -> int:
@@ -289,7 +297,7 @@ class SystemApi:
 
     def _accept(self, most: int) -> int:
         context = self._context
-        amount = min(most, context.cycles_available)
+        amount = min(most, self._available())
         context.cycles_available -= amount
         context.accepted += amount
         context.balance += amount
@@ -303,7 +311,7 @@ class SystemApi:
     def msg_cycles_accept128(self, high: int, low: int, dst: int) -> None:
         self._write_cycles(dst, self._accept(_wide(high, low)))
 
-    @_ic0("IIi:", _BURN)
+    @_ic0("IIi:", _REPLICATED_ONLY)
     def cycles_burn128(self, high: int, low: int, dst: int) -> None:
         context = self._context
         amount = max(0, min(_wide(high, low), context.balance - context.canister.freezing_cycles))
@@ -361,11 +369,11 @@ class SystemApi:
     def in_replicated_execution(self) -> int:
         return int(self._context.mode in REPLICATED)
 
-    @_ic0(":i", _ALL)
+    @_ic0(":i", _REPLICATED_ONLY)
     def root_key_size(self) -> int:
         return len(self._host.root_key())
 
-    @_ic0("iii:", _ALL)
+    @_ic0("iii:", _REPLICATED_ONLY)
     def root_key_copy(self, dst: int, offset: int, size: int) -> None:
         self._copy(self._host.root_key(), dst, offset, size, "ic0.root_key_copy")
 
@@ -416,6 +424,17 @@ class SystemApi:
             raise violation("ic0.call_on_cleanup can be called at most once between ic0.call_new and ic0.call_perform")
         pending.cleanup = (fun & _U32, env & _U32)
 
+    @_ic0("i:", _CALLING)
+    def call_with_best_effort_response(self, timeout_seconds: int) -> None:
+        pending = self._pending("call_with_best_effort_response")
+        if pending.deadline:
+            raise violation(
+                "ic0.call_with_best_effort_response can be called at most once between ic0.call_new and "
+                "ic0.call_perform"
+            )
+        seconds = self._context.time // SECOND + min(timeout_seconds & _U32, MAX_CALL_TIMEOUT_SECONDS)
+        pending.deadline = seconds * SECOND
+
     @_ic0("ii:", _CALLING)
     def call_data_append(self, src: int, size: int) -> None:
         pending = self._pending("call_data_append")
@@ -428,8 +447,6 @@ class SystemApi:
 
     def _attach(self, name: str, amount: int) -> None:
         pending = self._pending(name)
-        if self._context.mode not in REPLICATED and amount:
-            raise violation(f'"ic0.{name}" cannot be executed in {self._context.mode.value} mode')
         if amount > self._context.balance - self._context.canister.freezing_cycles:
             raise Reject(
                 ErrorCode.CANISTER_CONTRACT_VIOLATION,
@@ -439,11 +456,11 @@ class SystemApi:
         self._context.balance -= amount
         pending.cycles += amount
 
-    @_ic0("I:", _CALLING)
+    @_ic0("I:", _PAYING)
     def call_cycles_add(self, amount: int) -> None:
         self._attach("call_cycles_add", amount & _U64)
 
-    @_ic0("II:", _CALLING)
+    @_ic0("II:", _PAYING)
     def call_cycles_add128(self, high: int, low: int) -> None:
         self._attach("call_cycles_add128", _wide(high, low))
 
@@ -480,15 +497,21 @@ class SystemApi:
 
     @_ic0(":i", _ALL)
     def data_certificate_present(self) -> int:
-        return int(self._context.mode in (Mode.QUERY, Mode.COMPOSITE_QUERY))
+        return int(self._context.certificate)
 
     @_ic0(":i", {Mode.QUERY, Mode.COMPOSITE_QUERY})
     def data_certificate_size(self) -> int:
-        return len(self._host.data_certificate())
+        return len(self._certificate("data_certificate_size"))
 
     @_ic0("iii:", {Mode.QUERY, Mode.COMPOSITE_QUERY})
     def data_certificate_copy(self, dst: int, offset: int, size: int) -> None:
-        self._copy(self._host.data_certificate(), dst, offset, size, "ic0.data_certificate_copy certificate")
+        certificate = self._certificate("data_certificate_copy")
+        self._copy(certificate, dst, offset, size, "ic0.data_certificate_copy certificate")
+
+    def _certificate(self, name: str) -> bytes:
+        if not self._context.certificate:
+            raise violation(f"ic0.{name}: no data certificate is present in this query")
+        return self._host.data_certificate()
 
     @_ic0(":I", _ALL)
     def time(self) -> int:
@@ -523,7 +546,7 @@ class SystemApi:
             text = self._read(src, min(size & _U32, MAX_TRAP_TEXT)).decode(errors="replace")
         except Reject:
             text = "(trap message out of memory bounds)"
-        self._context.logs.append(f"[TRAP]: {text}".encode()[:MAX_LOG_BYTES])
+        self._context.logs.append(f"[TRAP]: {text or '(no message)'}".encode()[:MAX_LOG_BYTES])
         raise Reject(
             ErrorCode.CANISTER_CALLED_TRAP,
             f"Canister called `ic0.trap` with message: '{text}'.\nConsider gracefully handling failures from this "

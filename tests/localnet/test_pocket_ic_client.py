@@ -158,14 +158,3 @@ def test_the_port_file_belongs_to_one_server(pic: PocketIC) -> None:
 def test_blobs_are_kept_by_their_hash(pic: PocketIC) -> None:
     assert pic.server.set_blob_store_entry(b"abc", None) == hashlib.sha256(b"abc").hexdigest()
     assert pic.server.set_blob_store_entry(gzip.compress(b"abc"), "gzip") == hashlib.sha256(b"abc").hexdigest()
-
-
-def test_calls_between_subnets_work_and_are_limited() -> None:
-    from tests.localnet.test_calls import CALLEE, CALLER, to
-
-    with Network(SubnetConfig(application=2)) as net:
-        first, second = list(net.pic.topology())
-        caller, callee = net.pic.create_canister(subnet=first), net.pic.create_canister(subnet=second)
-        net.install(caller, canister(CALLER))
-        net.install(callee, canister(CALLEE, {100: b"hello"}))
-        assert net.update(caller, "call", to(callee, "hello")) == b"\x05\0\0\0hello"

@@ -23,6 +23,8 @@ from localnet.outcall_client import parse_mapping
 from tests.localnet.wat import COUNTER, canister
 from tests.support.network import Network, use_localnet
 
+pytestmark = pytest.mark.localnet_only("starts localnet with options of its own")
+
 
 class Server:
     """A localnet process of its own, spoken to with plain HTTP."""

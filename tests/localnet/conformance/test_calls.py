@@ -2,86 +2,14 @@
 
 import pytest
 
-from tests.localnet.wat import NOTHING, canister, number
+from tests.localnet.wat import CALLEE, CALLER, NOTHING, canister, number, rejection, to
 from tests.support.network import CallRejected, Network, Principal
-
-CALLER = """
-(table 8 funcref)
-(elem (i32.const 0) $on_reply $on_reject $trapping $on_cleanup $ignore $trapping_cleanup)
-(global $seen (mut i32) (i32.const 0))
-;; the argument: 10 bytes of the callee's id, then the method's name
-(func $call (param $reply i32) (param $reject i32)
-  (local $size i32)
-  (local.set $size (call $argument (i32.const 1000)))
-  (call $call_new (i32.const 1000) (i32.const 10) (i32.const 1010) (i32.sub (local.get $size) (i32.const 10))
-    (local.get $reply) (i32.const 5) (local.get $reject) (i32.const 6)))
-(func $on_reply (param $env i32)
-  (i32.store (i32.const 2000) (local.get $env))
-  (call $msg_arg_data_copy (i32.const 2004) (i32.const 0) (call $msg_arg_data_size))
-  (call $answer (i32.const 2000) (i32.add (i32.const 4) (call $msg_arg_data_size))))
-(func $on_reject (param $env i32)
-  (i32.store (i32.const 2000) (call $msg_reject_code))
-  (call $msg_reject_msg_copy (i32.const 2004) (i32.const 0) (call $msg_reject_msg_size))
-  (call $answer (i32.const 2000) (i32.add (i32.const 4) (call $msg_reject_msg_size))))
-(func $trapping (param i32) (global.set $seen (i32.const 100)) unreachable)
-(func $trapping_cleanup (param i32) (global.set $seen (i32.const 100)) unreachable)
-(func $on_cleanup (param $env i32) (global.set $seen (i32.add (global.get $seen) (local.get $env))))
-(func $ignore (param i32))
-(func (export "canister_update call")
-  (call $call (i32.const 0) (i32.const 1)) (drop (call $call_perform)))
-(func (export "canister_composite_query ask")
-  (call $call (i32.const 0) (i32.const 1)) (drop (call $call_perform)))
-(func (export "canister_update call_with_cycles")
-  (call $call (i32.const 6) (i32.const 1))
-  (call $call_cycles_add128 (i64.const 0) (i64.const 1000000)) (drop (call $call_perform)))
-(func (export "canister_update call_and_trap")
-  (call $call (i32.const 0) (i32.const 1)) (drop (call $call_perform)) unreachable)
-(func (export "canister_update trap_in_callback")
-  (call $call (i32.const 2) (i32.const 2)) (call $call_on_cleanup (i32.const 3) (i32.const 7))
-  (drop (call $call_perform)))
-(func (export "canister_update trap_in_cleanup")
-  (call $call (i32.const 2) (i32.const 2)) (call $call_on_cleanup (i32.const 5) (i32.const 7))
-  (drop (call $call_perform)))
-(func (export "canister_update fire_and_forget")
-  (call $call (i32.const -1) (i32.const -1)) (drop (call $call_perform)) (call $msg_reply))
-(func (export "canister_update silent_callback")
-  (call $call (i32.const 4) (i32.const 4)) (drop (call $call_perform)))
-(func $refunded (param i32)
-  (call $msg_cycles_refunded128 (i32.const 2000)) (call $answer (i32.const 2000) (i32.const 16)))
-(elem (i32.const 6) $refunded)
-(func (export "canister_query seen") (call $answer32 (global.get $seen)))
-"""
-
-CALLEE = """
-(global $calls (mut i32) (i32.const 0))
-(func $count (global.set $calls (i32.add (global.get $calls) (i32.const 1))))
-(func (export "canister_update hello") (call $count) (call $answer (i32.const 100) (i32.const 5)))
-(func (export "canister_query hello_query") (call $answer (i32.const 100) (i32.const 5)))
-(func (export "canister_update refuse") (call $msg_reject (i32.const 100) (i32.const 5)))
-(func (export "canister_update fail") (call $count) unreachable)
-(func (export "canister_update silent"))
-(func (export "canister_update take_some")
-  (call $msg_cycles_accept128 (i64.const 0) (i64.const 300000) (i32.const 200))
-  (call $answer (i32.const 200) (i32.const 16)))
-(func (export "canister_update take_and_trap")
-  (call $msg_cycles_accept128 (i64.const 0) (i64.const 300000) (i32.const 200)) unreachable)
-(func (export "canister_query calls") (call $answer32 (global.get $calls)))
-"""
 
 
 @pytest.fixture
 def pair(net: Network) -> tuple[Principal, Principal]:
     """A caller and a callee."""
     return net.deploy(canister(CALLER)), net.deploy(canister(CALLEE, {100: b"hello"}))
-
-
-def to(callee: Principal, method: str) -> bytes:
-    """The argument for CALLER's methods."""
-    return callee.bytes + method.encode()
-
-
-def rejection(reply: bytes) -> tuple[int, str]:
-    return number(reply[:4]), reply[4:].decode()
 
 
 def test_a_reply_reaches_the_callback_with_its_environment(net: Network, pair: tuple[Principal, Principal]) -> None:

@@ -244,7 +244,7 @@ def test_what_a_canister_prints_is_kept_in_its_log(net: Network) -> None:
     net.update(target, "say")
     with pytest.raises(CallRejected):
         net.update(target, "fail")
-    assert net.logs(target) == [b"hello", b"hello"]
+    assert net.logs(target) == [b"hello", b"hello", b"[TRAP]: unreachable"]
 
 
 def test_a_reply_may_not_be_larger_than_two_mebibytes(net: Network) -> None:
@@ -271,7 +271,7 @@ def test_facts_about_the_canister_and_prices_are_told(net: Network) -> None:
     (func (export "canister_query subnet")
       (call $subnet_self_copy (i32.const 100) (i32.const 0) (call $subnet_self_size))
       (call $answer (i32.const 100) (call $subnet_self_size)))
-    (func (export "canister_query root_key")
+    (func (export "canister_update root_key")
       (call $root_key_copy (i32.const 100) (i32.const 0) (call $root_key_size))
       (call $answer (i32.const 100) (call $root_key_size)))
     (func (export "canister_query deadline") (call $answer64 (call $msg_deadline)))
@@ -293,7 +293,7 @@ def test_facts_about_the_canister_and_prices_are_told(net: Network) -> None:
     subnet = net.pic.get_subnet(target)
     assert subnet is not None
     assert net.query(target, "subnet") == subnet.bytes
-    assert Principal.self_authenticating(net.query(target, "root_key")).bytes == subnet.bytes
+    assert Principal.self_authenticating(net.update(target, "root_key")).bytes == subnet.bytes
     assert number(net.query(target, "deadline")) == 0
     prices = Prices()
     assert number(net.query(target, "creation")) == prices.canister_creation
