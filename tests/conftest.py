@@ -15,9 +15,8 @@ hypothesis_settings.register_profile("product", deadline=None, suppress_health_c
 hypothesis_settings.load_profile("product")
 
 LOCALNET = Path(sys.executable).parent / "localnet"
-GENUINE = "POCKET_IC_BIN" in os.environ
-if not GENUINE:
-    os.environ["POCKET_IC_BIN"] = str(LOCALNET)
+# Test processes of xdist inherit the variable from the one that set it.
+GENUINE = os.environ.setdefault("POCKET_IC_BIN", str(LOCALNET)) != str(LOCALNET)
 
 
 def pytest_report_header() -> str:

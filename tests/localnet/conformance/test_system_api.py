@@ -7,7 +7,7 @@ of entry point that can be reached, and must be refused exactly where the table 
 import pytest
 
 from localnet.system_api import signatures
-from tests.localnet.wat import canister, call_with_zeros
+from tests.localnet.wat import call_with_zeros, canister
 from tests.support.network import CallRejected, Network
 
 EVERYWHERE = "I G U RQ NRQ CQ Ry Rt C T F"
