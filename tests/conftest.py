@@ -16,7 +16,7 @@ hypothesis_settings.load_profile("product")
 
 LOCALNET = Path(sys.executable).parent / "localnet"
 # Test processes of xdist inherit the variable from the one that set it.
-GENUINE = os.environ.setdefault("POCKET_IC_BIN", str(LOCALNET)) != str(LOCALNET)
+GENUINE = Path(os.environ.setdefault("POCKET_IC_BIN", str(LOCALNET))).name != LOCALNET.name
 
 
 def pytest_report_header() -> str:
