@@ -115,7 +115,11 @@ class _Steps:
         network = self._network
         services = network.services(network.prices_of(self._canister))
         context = self._context(Mode.START)
-        runtime = Runtime(self._compiled, services, network.shims, network.pool, context, stable_content)
+        try:
+            runtime = Runtime(self._compiled, services, network.shims, network.pool, context, stable_content)
+        finally:
+            self._canister.add_logs(context.logs, network.clock.now)
+            network.log(self._canister, context.logs)
         self.used += runtime.start_instructions
         return runtime
 

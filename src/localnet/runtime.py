@@ -29,7 +29,7 @@ from localnet.prices import MAX_STABLE_PAGES, WASM_PAGE, Prices
 from localnet.principal import to_text
 from localnet.stable import StableMemory
 from localnet.system_api import SystemApi, trap
-from localnet.wasm import HEAP_EXPORT, TABLE_EXPORT
+from localnet.wasm import HEAP_EXPORT, START_EXPORT, TABLE_EXPORT
 
 HOUSEKEEPING_FUEL = 1 << 62
 """Fuel for localnet's own Wasm (undoing, growing): never the canister's bill."""
@@ -139,7 +139,7 @@ class Runtime:
         self._rebuilds = 0
         self._limit = context.limit
         self._new_store(stable_content)
-        self.start_instructions = self._start_instructions
+        self.start_instructions = self._start_instructions + self._start()
         """Instructions of the start function."""
 
     # Host interface of the system API -----------------------------------------------------------------
@@ -195,6 +195,15 @@ class Runtime:
             self.stable.attach(self._shims.shim, self.heap)
         self._globals = [expect(self._exports[name], wasmtime.Global) for name in self.compiled.globals]
         self._oversized = False
+
+    def _start(self) -> int:
+        """Run the start function if there is one; returns its instructions. Raises `Reject`."""
+        if START_EXPORT not in self.compiled.exports:
+            return 0
+        outcome = self.run_export(START_EXPORT)
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome.instructions
 
     def _rebuild(self, globals_: list[int | float]) -> None:
         """Instantiate again at the committed heap size; the heap's content is copied over."""

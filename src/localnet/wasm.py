@@ -1,7 +1,8 @@
 """Reads a canister's Wasm binary section by section and prepares it for compilation.
 
-The preparation adds exports the embedder needs (the heap, function table 0, every mutable global), and
-drops custom sections. It neither validates code (wasmtime does) nor runs it.
+The preparation adds exports the embedder needs (the heap, function table 0, every mutable global), makes the
+start function an export, too, because stable memory is not there yet when an instance is made, and drops custom
+sections. It neither validates code (wasmtime does) nor runs it.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from dataclasses import dataclass, field
 from localnet.candid import uleb
 from localnet.prices import MAX_WASM_BYTES
 
-PASS_VERSION = 1
+PASS_VERSION = 2
 """Part of the key of the compiled-module cache: raise it whenever this pass changes its output."""
 
 HEAP_EXPORT = "localnet heap"
 TABLE_EXPORT = "localnet table"
 GLOBAL_EXPORT = "localnet global "
+START_EXPORT = "localnet start"
 
 _MAGIC = b"\x00asm\x01\x00\x00\x00"
 _GZIP_MAGIC = b"\x1f\x8b\x08"
@@ -205,6 +207,9 @@ def prepare(module: bytes) -> Prepared:
                 added.append(uleb(len(name)) + name.encode() + b"\x03" + uleb(index))
         elif number == _EXPORT:
             exports = body
+            continue
+        elif number == _START:
+            added.append(uleb(len(START_EXPORT)) + START_EXPORT.encode() + b"\x00" + body)
             continue
         out.append((number, body))
     if imported != (0, 0, 0):

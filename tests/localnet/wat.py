@@ -151,3 +151,33 @@ def to(callee: Principal, method: str) -> bytes:
 def rejection(reply: bytes) -> tuple[int, str]:
     """Code and text of the reject CALLER answers with."""
     return number(reply[:4]), reply[4:].decode()
+
+
+GATE = """
+(global $open (mut i32) (i32.const 0))
+(func (export "canister_update poll") (call $answer32 (global.get $open)))
+(func (export "canister_update open") (global.set $open (i32.const 1)) (call $msg_reply))
+"""
+"""Shut until it is opened; `HOLDER` asks it."""
+
+HOLDER = """
+(table 2 funcref) (elem (i32.const 0) $on_reply $on_reject)
+(func $ask
+  (call $call_new (i32.const 1000) (i32.const 10) (i32.const 1100) (i32.const 4)
+    (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 0))
+  (drop (call $call_perform)))
+(func $on_reply (param i32)
+  (call $msg_arg_data_copy (i32.const 1200) (i32.const 0) (i32.const 4))
+  (if (i32.load (i32.const 1200)) (then (call $answer32 (call $canister_status))) (else (call $ask))))
+(func $on_reject (param i32) (call $msg_reject (i32.const 0) (i32.const 0)))
+(func (export "canister_update hold") (drop (call $argument (i32.const 1000))) (call $ask))
+(func (export "canister_update ping") (call $msg_reply))
+(func (export "canister_query ping_query") (call $msg_reply))
+"""
+"""``hold`` keeps its call context open until the `GATE` named by the argument opens, and answers with
+``ic0.canister_status``; needs ``poll`` at 1100. Put the two on different subnets: a round asks once then."""
+
+
+def holder() -> bytes:
+    """Wasm of `HOLDER`."""
+    return canister(HOLDER, {1100: b"poll"})
