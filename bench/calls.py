@@ -1,8 +1,8 @@
 """What the canisters' operations cost, on localnet inside this process: `make bench ARGS='--json'`.
 
-Prints for each operation the Wasm instructions (wasmtime fuel: one an operator and one a byte of bulk copies), also a
-message, and the reads and writes of stable memory with the bytes they moved. Random texts come from a printed seed.
-Times are left out: they say more about the machine than about the canisters.
+Prints for each operation the instructions charged (one an operator and one a byte of bulk copies, and the published
+prices of system calls), also a message, and the reads and writes of stable memory with the bytes they moved. Random
+texts come from a printed seed. Times are left out: they say more about the machine than about the canisters.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from typing import Any
 
 import wasmtime
 
-from localnet import stable
+from localnet import native, stable
 from localnet.dirty import DirtyPages
 from localnet.errors import ErrorCode, Reject
 from localnet.message import Context, OutgoingCall
@@ -28,7 +28,7 @@ from localnet.modules import CompiledModule, ModuleCache, expect
 from localnet.prices import MAX_STABLE_PAGES, WASM_PAGE, Prices
 from localnet.principal import to_text
 from localnet.stable import StableMemory
-from localnet.system_api import SystemApi, trap
+from localnet.system_api import SystemApi, over_limit, trap
 from localnet.wasm import HEAP_EXPORT, START_EXPORT, TABLE_EXPORT
 
 HOUSEKEEPING_FUEL = 1 << 62
@@ -106,16 +106,23 @@ class SnapshotPool:
 
 @dataclass
 class Outcome:
-    """How an execution ended: instructions used, and why it failed if it did."""
+    """How an execution ended: instructions charged, and why it failed if it did.
+
+    ``instructions`` are those of the canister's own code (``fuel``) and of its system calls, at most the limit.
+    """
 
     instructions: int
     error: Reject | None = None
+    fuel: int = 0
+    system_calls: int = 0
 
 
 class Runtime:
     """The instance of a compiled module. Creating it runs its start function and may raise `Reject`."""
 
     heap: wasmtime.Memory | None
+    memory: native.Heap | None
+    """Where the heap lies, for quick access."""
 
     def __init__(
         self,
@@ -137,17 +144,26 @@ class Runtime:
         self._snapshot_globals: list[int | float] = []
         self._oversized = False
         self._rebuilds = 0
-        self._limit = context.limit
+        self._granted = 0
+        self.executed = (0, 0)
+        """Instructions of the canister's own code and of its system calls since the instance was made."""
         self._new_store(stable_content)
         self.start_instructions = self._start_instructions + self._start()
         """Instructions of the start function."""
 
     # Host interface of the system API -----------------------------------------------------------------
 
+    def fuel_used(self) -> int:
+        """Instructions of the canister's own code in the running execution so far."""
+        return max(0, self._granted - self.store.get_fuel() - self.stable.own_fuel)
+
+    def system_calls_used(self) -> int:
+        """Instructions charged for the system calls of the running execution so far."""
+        return self.api.charged + self.stable.charged
+
     def instructions_used(self) -> int:
-        """Instructions of the running execution so far: fuel, without the journal's, plus dirty pages."""
-        fuel = self._limit - self.store.get_fuel()
-        return max(0, fuel - self.stable.own_fuel + self.stable.journaled * stable.DIRTY_PAGE_INSTRUCTIONS)
+        """Instructions of the running execution so far."""
+        return self.fuel_used() + self.system_calls_used()
 
     def data_certificate(self) -> bytes:
         """The certificate over this canister's certified data."""
@@ -176,24 +192,27 @@ class Runtime:
 
     def _instantiate(self) -> None:
         imports = [self._functions[name] for name in self.compiled.imports]
-        self.heap = None
+        self.heap = self.memory = None
         self._dirty = None
         self.stable.begin()
-        self._limit = self.context.limit
-        self.store.set_fuel(self.context.limit)
+        self._grant()
         try:
             instance = wasmtime.Instance(self.store, self.compiled.module, imports)
         except BaseException as error:
             raise self._explain(error) from error
         self._start_instructions = self.instructions_used()
+        if self._start_instructions > self.context.limit:
+            raise self._named(over_limit(self.context.limit))
         self._exports = instance.exports(self.store)
         if self.compiled.has_memory:
             self.heap = expect(self._exports[HEAP_EXPORT], wasmtime.Memory)
-            base = ctypes.addressof(self.heap.data_ptr(self.store).contents)
-            self._dirty = DirtyPages.track(base) if self.heap.data_len(self.store) else None
+            self.memory = native.Heap(self.store, self.heap)
+            self._dirty = DirtyPages.track(self.memory.address) if self.memory.size else None
             self.store.set_fuel(HOUSEKEEPING_FUEL)
             self.stable.attach(self._shims.shim, self.heap)
-        self._globals = [expect(self._exports[name], wasmtime.Global) for name in self.compiled.globals]
+        self._globals = [
+            native.Cell(self.store, expect(self._exports[name], wasmtime.Global)) for name in self.compiled.globals
+        ]
         self._oversized = False
 
     def _start(self) -> int:
@@ -238,7 +257,7 @@ class Runtime:
 
     def _restore_globals(self, values: list[int | float]) -> None:
         for item, value in zip(self._globals, values, strict=True):
-            item.set_value(self.store, value)
+            item.set(value)
 
     def set_stable(self, content: bytes) -> None:
         """Replace the content of stable memory."""
@@ -259,14 +278,14 @@ class Runtime:
 
     def globals(self) -> list[tuple[str, int | float]]:
         """Type (``i32``, ``i64``, ``f32``, ``f64``) and value of every mutable global, in the module's order."""
-        return [(str(item.type(self.store).content), item.value(self.store)) for item in self._globals]
+        return [(item.kind, item.get()) for item in self._globals]
 
     @property
     def heap_bytes(self) -> int:
         """Size of the heap as the canister left it, in bytes."""
         if self._oversized:
             return self._snapshot_size
-        return self.heap.data_len(self.store) if self.heap is not None else 0
+        return self.memory.size if self.memory is not None else 0
 
     # Running a message ------------------------------------------------------------------------------
 
@@ -277,51 +296,47 @@ class Runtime:
         self.context = context
         self.api.failure = None
         self.stable.begin(stable_limit)
-        heap = self.heap
-        self._snapshot_globals = [item.value(self.store) for item in self._globals]
-        if heap is not None:
+        memory = self.memory
+        self._snapshot_globals = [item.get() for item in self._globals]
+        if memory is not None:
             if not self._oversized:
-                self._snapshot_size = heap.data_len(self.store)
+                self._snapshot_size = memory.size
             self._snapshot, current = self._pool.take(self._snapshot_size, self)
             if not current:
                 if self._dirty is not None:
                     self._dirty.take(self._snapshot_size)
                 address = ctypes.addressof(ctypes.c_char.from_buffer(self._snapshot))
-                ctypes.memmove(address, heap.data_ptr(self.store), self._snapshot_size)
+                ctypes.memmove(address, memory.address, self._snapshot_size)
 
     def keep(self) -> None:
         """Keep what the message did."""
-        heap = self.heap
-        if self._dirty is None or heap is None or heap.data_len(self.store) != self._snapshot_size:
+        memory = self.memory
+        if self._dirty is None or memory is None or memory.size != self._snapshot_size:
             self._release(None)
             return
-        self._copy_dirty(to_heap=False)
+        self._copy_dirty(memory, to_heap=False)
         self._release(self)
 
     def undo(self) -> None:
         """Undo everything the message did to heap, globals and stable memory."""
         self.store.set_fuel(HOUSEKEEPING_FUEL)
         self.stable.undo()
-        heap = self.heap
-        if heap is not None and self._snapshot is not None:
-            self._copy_dirty(to_heap=True)
-            extra = heap.data_len(self.store) - self._snapshot_size
+        memory = self.memory
+        if memory is not None and self._snapshot is not None:
+            self._copy_dirty(memory, to_heap=True)
+            extra = memory.size - self._snapshot_size
             if extra:
-                base = ctypes.addressof(heap.data_ptr(self.store).contents)
-                ctypes.memset(base + self._snapshot_size, 0, extra)
+                ctypes.memset(memory.address + self._snapshot_size, 0, extra)
                 self._oversized = True
         self._restore_globals(self._snapshot_globals)
         self._release(self)
 
-    def _copy_dirty(self, *, to_heap: bool) -> None:
+    def _copy_dirty(self, memory: native.Heap, *, to_heap: bool) -> None:
         """Make heap and snapshot equal again by copying what the message wrote, or everything."""
-        heap, snapshot = self.heap, self._snapshot
-        assert heap is not None
-        assert snapshot is not None
+        assert self._snapshot is not None
         ranges = [(0, self._snapshot_size)] if self._dirty is None else self._dirty.take(self._snapshot_size)
-        live = ctypes.addressof(heap.data_ptr(self.store).contents)
-        copy = ctypes.addressof(ctypes.c_char.from_buffer(snapshot))
-        source, target = (copy, live) if to_heap else (live, copy)
+        copy = ctypes.addressof(ctypes.c_char.from_buffer(self._snapshot))
+        source, target = (copy, memory.address) if to_heap else (memory.address, copy)
         for offset, size in ranges:
             ctypes.memmove(target + offset, source + offset, size)
 
@@ -357,18 +372,28 @@ class Runtime:
             return None
         return function
 
-    def _run(self, function: wasmtime.Func, *arguments: int) -> Outcome:
-        limit = self.context.limit
-        self._limit = limit
-        self.store.set_fuel(limit)
+    def _grant(self) -> None:
+        # More than the limit: the journal's own fuel comes out of it. What counts is checked at the end.
+        self._granted = self.context.limit + self.context.limit // 8
+        self.api.charged = 0
+        self.stable.begin_execution()
+        self.store.set_fuel(self._granted)
+
+    def _run(self, function: wasmtime.Func, argument: int | None = None) -> Outcome:
+        self._grant()
         error = None
         try:
-            function(self.store, *arguments)
+            native.call(self.store, function, argument)
         except BaseException as caught:
             error = self._explain(caught)
             if error.error_code is ErrorCode.CANISTER_TRAPPED:
                 self.context.logs.append(b"[TRAP]: " + error.message.partition("trapped: ")[2].encode())
-        return Outcome(min(limit, self.instructions_used()), error)
+        limit = self.context.limit
+        fuel, system_calls = self.fuel_used(), self.system_calls_used()
+        if fuel + system_calls > limit:
+            error = self._named(over_limit(limit))
+        self.executed = (self.executed[0] + fuel, self.executed[1] + system_calls)
+        return Outcome(min(limit, fuel + system_calls), error, fuel, system_calls)
 
     def _named(self, reject: Reject) -> Reject:
         name = to_text(self.context.canister.id)
@@ -388,8 +413,7 @@ class Runtime:
             raise caught
         code = caught.trap_code
         if code == wasmtime.TrapCode.OUT_OF_FUEL:
-            limit = f"Canister exceeded the limit of {self.context.limit} instructions for single message execution."
-            return self._named(Reject(ErrorCode.CANISTER_INSTRUCTION_LIMIT_EXCEEDED, limit))
+            return self._named(over_limit(self.context.limit))
         if code == wasmtime.TrapCode.UNREACHABLE:
             frames = caught.frames
             where = frames[0].module_name if frames else None

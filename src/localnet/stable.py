@@ -20,11 +20,26 @@ message is one addition, and undoing one copies the slots back.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 
 import wasmtime
 
+from localnet import native, system_calls
 from localnet.modules import expect
 from localnet.prices import MAX_STABLE_PAGES, WASM_PAGE
+
+SIZE_FUEL = 14
+GROW_FUEL = 76
+READ_FUEL = 69
+WRITE_FUEL = 73
+PAGES_FUEL = 45
+PAGE_FUEL = 15
+JOURNAL_FUEL = 4096 + 59
+NARROW_FUEL = 24
+NARROW_GROW_FUEL = 9
+"""Fuel that the code below takes: it is counted, and taken off what a canister is charged. Of one call; of a write's
+first page and of each further one; of keeping a page (``memory.copy`` counts a unit a byte); and of what the 32-bit
+functions do before the 64-bit ones do the rest. `test_system_calls.py` measures them."""
 
 STORE_WAT = f"""
 (module $stable_store
@@ -37,15 +52,23 @@ STORE_WAT = f"""
   (global $limit (export "limit") (mut i64) (i64.const {MAX_STABLE_PAGES}))
   (global $epoch (export "epoch") (mut i32) (i32.const 1))
   (global $journaled (export "journaled") (mut i64) (i64.const 0))
-  (global $grown (export "grown") (mut i64) (i64.const 0))
+  (global $own (export "own") (mut i64) (i64.const 0))
+  (global $charged (export "charged") (mut i64) (i64.const 0))
   (global $reads (export "reads") (mut i64) (i64.const 0))
   (global $read_bytes (export "read_bytes") (mut i64) (i64.const 0))
   (global $writes (export "writes") (mut i64) (i64.const 0))
   (global $written_bytes (export "written_bytes") (mut i64) (i64.const 0))
 
-  (func $size (export "stable64_size") (result i64) (global.get $pages))
+  (func $note (param $own i64) (param $charged i64)
+    (global.set $own (i64.add (global.get $own) (local.get $own)))
+    (global.set $charged (i64.add (global.get $charged) (local.get $charged))))
+
+  (func $size (export "stable64_size") (result i64)
+    (call $note (i64.const {SIZE_FUEL}) (i64.const {system_calls.STABLE_SIZE}))
+    (global.get $pages))
   (func $grow (export "stable64_grow") (param $more i64) (result i64)
     (local $total i64) (local $missing i64)
+    (call $note (i64.const {GROW_FUEL}) (i64.const {system_calls.STABLE_GROW}))
     (if (i64.gt_u (global.get $pages) (global.get $limit)) (then (return (i64.const -1))))
     (if (i64.gt_u (local.get $more) (i64.sub (global.get $limit) (global.get $pages)))
       (then (return (i64.const -1))))
@@ -55,12 +78,12 @@ STORE_WAT = f"""
     (local.set $missing (i64.sub (local.get $total) (memory.size $stable)))
     (local.set $missing (select (local.get $missing) (i64.const 0) (i64.gt_s (local.get $missing) (i64.const 0))))
     (if (i64.eq (memory.grow $stable (local.get $missing)) (i64.const -1)) (then (return (i64.const -1))))
-    (global.set $grown (i64.add (global.get $grown) (local.get $missing)))
+    (global.set $own (i64.add (global.get $own) (local.get $missing)))
     (local.set $missing (i64.sub (i64.shr_u (i64.add (memory.size $stable) (i64.const 1023)) (i64.const 10))
       (memory.size $epochs)))
     (local.set $missing (select (local.get $missing) (i64.const 0) (i64.gt_s (local.get $missing) (i64.const 0))))
     (if (i64.eq (memory.grow $epochs (local.get $missing)) (i64.const -1)) (then (return (i64.const -1))))
-    (global.set $grown (i64.add (global.get $grown) (local.get $missing)))
+    (global.set $own (i64.add (global.get $own) (local.get $missing)))
     (global.set $pages (local.get $total))
     (i64.sub (local.get $total) (local.get $more)))
   (func (export "stable64_read") (param i64 i64 i64)
@@ -69,18 +92,23 @@ STORE_WAT = f"""
     (call_indirect (type $copy) (local.get 0) (local.get 1) (local.get 2) (i32.const 1)))
 
   (func $check32 (if (i64.gt_u (global.get $pages) (i64.const 65536)) (then unreachable)))
-  (func (export "stable_size") (result i32) (call $check32) (i32.wrap_i64 (global.get $pages)))
+  (func $narrow (param $own i64)
+    (call $note (local.get $own) (i64.const 0))
+    (call $check32))
+  (func (export "stable_size") (result i32)
+    (call $narrow (i64.const {NARROW_FUEL}))
+    (i32.wrap_i64 (call $size)))
   (func (export "stable_grow") (param i32) (result i32)
-    (call $check32)
+    (call $narrow (i64.const {NARROW_FUEL + NARROW_GROW_FUEL}))
     (if (i64.gt_u (i64.add (global.get $pages) (i64.extend_i32_u (local.get 0))) (i64.const 65536))
       (then (return (i32.const -1))))
     (i32.wrap_i64 (call $grow (i64.extend_i32_u (local.get 0)))))
   (func (export "stable_read") (param i32 i32 i32)
-    (call $check32)
+    (call $narrow (i64.const {NARROW_FUEL}))
     (call_indirect (type $copy) (i64.extend_i32_u (local.get 0)) (i64.extend_i32_u (local.get 1))
       (i64.extend_i32_u (local.get 2)) (i32.const 0)))
   (func (export "stable_write") (param i32 i32 i32)
-    (call $check32)
+    (call $narrow (i64.const {NARROW_FUEL}))
     (call_indirect (type $copy) (i64.extend_i32_u (local.get 0)) (i64.extend_i32_u (local.get 1))
       (i64.extend_i32_u (local.get 2)) (i32.const 1)))
 
@@ -99,7 +127,7 @@ STORE_WAT = f"""
     (global.set $journaled (i64.const 0))))
 """
 
-SHIM_WAT = """
+SHIM_WAT = f"""
 (module $stable_shim
   (import "store" "table" (table 2 funcref))
   (import "store" "stable" (memory $stable i64 0))
@@ -109,7 +137,8 @@ SHIM_WAT = """
   (import "store" "pages" (global $pages (mut i64)))
   (import "store" "epoch" (global $epoch (mut i32)))
   (import "store" "journaled" (global $journaled (mut i64)))
-  (import "store" "grown" (global $grown (mut i64)))
+  (import "store" "own" (global $own (mut i64)))
+  (import "store" "charged" (global $charged (mut i64)))
   (import "store" "reads" (global $reads (mut i64)))
   (import "store" "read_bytes" (global $read_bytes (mut i64)))
   (import "store" "writes" (global $writes (mut i64)))
@@ -122,6 +151,10 @@ SHIM_WAT = """
     (if (i64.gt_u (local.get $size) (local.get $bytes)) (then unreachable))
     (if (i64.gt_u (local.get $offset) (i64.sub (local.get $bytes) (local.get $size))) (then unreachable)))
 
+  (func $note (param $own i64) (param $charged i64)
+    (global.set $own (i64.add (global.get $own) (local.get $own)))
+    (global.set $charged (i64.add (global.get $charged) (local.get $charged))))
+
   (func $low (param $value i64) (result i32)
     ;; a heap address of 33 bits or more: the copy below must fail as out of the heap
     (if (i64.gt_u (local.get $value) (i64.const 0xffffffff)) (then (return (i32.const -1))))
@@ -129,11 +162,12 @@ SHIM_WAT = """
 
   (func $keep (param $page i64)
     (local $to i64) (local $missing i64)
+    (call $note (i64.const {JOURNAL_FUEL}) (i64.const {system_calls.DIRTY_PAGE}))
     (local.set $to (i64.mul (global.get $journaled) (i64.const 4104)))
     (local.set $missing (select (i64.const 16) (i64.const 0)
       (i64.gt_u (i64.add (local.get $to) (i64.const 4104)) (i64.shl (memory.size $journal) (i64.const 16)))))
     (if (i64.eq (memory.grow $journal (local.get $missing)) (i64.const -1)) (then unreachable))
-    (global.set $grown (i64.add (global.get $grown) (local.get $missing)))
+    (global.set $own (i64.add (global.get $own) (local.get $missing)))
     (i64.store $journal (local.get $to) (local.get $page))
     (memory.copy $journal $stable (i64.add (local.get $to) (i64.const 8))
       (i64.shl (local.get $page) (i64.const 12)) (i64.const 4096))
@@ -141,6 +175,8 @@ SHIM_WAT = """
     (global.set $journaled (i64.add (global.get $journaled) (i64.const 1))))
 
   (func $read (param $dst i64) (param $offset i64) (param $size i64)
+    (call $note (i64.add (local.get $size) (i64.const {READ_FUEL}))
+      (i64.add (local.get $size) (i64.const {system_calls.STABLE_ACCESS})))
     (call $check (local.get $offset) (local.get $size))
     (global.set $reads (i64.add (global.get $reads) (i64.const 1)))
     (global.set $read_bytes (i64.add (global.get $read_bytes) (local.get $size)))
@@ -148,6 +184,8 @@ SHIM_WAT = """
 
   (func $write (param $offset i64) (param $src i64) (param $size i64)
     (local $page i64) (local $last i64)
+    (call $note (i64.add (local.get $size) (i64.const {WRITE_FUEL}))
+      (i64.add (local.get $size) (i64.const {system_calls.STABLE_ACCESS})))
     (call $check (local.get $offset) (local.get $size))
     (global.set $writes (i64.add (global.get $writes) (i64.const 1)))
     (global.set $written_bytes (i64.add (global.get $written_bytes) (local.get $size)))
@@ -156,6 +194,10 @@ SHIM_WAT = """
         (local.set $page (i64.shr_u (local.get $offset) (i64.const 12)))
         (local.set $last (i64.shr_u (i64.sub (i64.add (local.get $offset) (local.get $size)) (i64.const 1))
           (i64.const 12)))
+        (call $note
+          (i64.add (i64.const {PAGES_FUEL})
+            (i64.mul (i64.const {PAGE_FUEL}) (i64.sub (local.get $last) (local.get $page))))
+          (i64.const 0))
         (loop $next
           (if (i32.ne (i32.load $epochs (i64.shl (local.get $page) (i64.const 2))) (global.get $epoch))
             (then (call $keep (local.get $page))))
@@ -163,12 +205,6 @@ SHIM_WAT = """
           (br_if $next (i64.le_u (local.get $page) (local.get $last))))))
     (memory.copy $stable $heap (local.get $offset) (call $low (local.get $src)) (call $low (local.get $size)))))
 """
-
-JOURNAL_FUEL = 4096 + 47
-"""Fuel the journal of one page costs (memory.copy counts a unit per byte): not the canister's doing."""
-DIRTY_PAGE_INSTRUCTIONS = 1_000
-"""What the IC charges for a stable page written for the first time in a message (replica configuration,
-``DEFAULT_DIRTY_PAGE_OVERHEAD``)."""
 
 
 class StableMemory:
@@ -178,12 +214,14 @@ class StableMemory:
         self._store = store
         exports = wasmtime.Instance(store, store_module, []).exports(store)
         self._exports = exports
+        cell: Callable[[str], native.Cell] = lambda name: native.Cell(store, expect(exports[name], wasmtime.Global))  # noqa: E731
         self._memory = expect(exports["stable"], wasmtime.Memory)
-        self._pages = expect(exports["pages"], wasmtime.Global)
-        self._epoch = expect(exports["epoch"], wasmtime.Global)
-        self._journaled = expect(exports["journaled"], wasmtime.Global)
-        self._grown = expect(exports["grown"], wasmtime.Global)
-        self._limit = expect(exports["limit"], wasmtime.Global)
+        self._pages = cell("pages")
+        self._epoch = cell("epoch")
+        self._journaled = cell("journaled")
+        self._own = cell("own")
+        self._charged = cell("charged")
+        self._limit = cell("limit")
         self._undo = expect(exports["undo"], wasmtime.Func)
         self._pages_before = 0
 
@@ -200,17 +238,22 @@ class StableMemory:
     @property
     def pages(self) -> int:
         """Size in pages of 64 KiB as the canister sees it."""
-        return self._pages.value(self._store)
+        return self._pages.get()
 
     @property
     def journaled(self) -> int:
         """Pages of 4 KiB first written in the current message."""
-        return self._journaled.value(self._store)
+        return self._journaled.get()
 
     @property
     def own_fuel(self) -> int:
-        """Fuel the journal took in the current message, and growing it: not the canister's doing."""
-        return self.journaled * JOURNAL_FUEL + self._grown.value(self._store)
+        """Fuel the functions and the journal took in the current execution: not the canister's doing."""
+        return self._own.get()
+
+    @property
+    def charged(self) -> int:
+        """Instructions the IC charges for what the current execution did here: by the call, the byte and the page."""
+        return self._charged.get()
 
     def accesses(self) -> tuple[int, int, int, int]:
         """Reads, bytes read, writes and bytes written since the canister's instance was made: for benchmarks."""
@@ -222,18 +265,21 @@ class StableMemory:
 
     def begin(self, limit: int = MAX_STABLE_PAGES) -> None:
         """Start a message that may grow the memory to at most ``limit`` pages."""
-        store = self._store
-        self._epoch.set_value(store, self._epoch.value(store) + 1)
-        self._journaled.set_value(store, 0)
-        self._grown.set_value(store, 0)
-        self._limit.set_value(store, limit)
+        self._epoch.set(self._epoch.get() + 1)
+        self._journaled.set(0)
+        self._limit.set(limit)
         self._pages_before = self.pages
+
+    def begin_execution(self) -> None:
+        """Start counting what an execution takes; a message may have several."""
+        self._own.set(0)
+        self._charged.set(0)
 
     def undo(self) -> None:
         """Put back every byte and the size as they were at `begin`. The store needs fuel for it."""
         if self.journaled:
             self._undo(self._store)
-        self._pages.set_value(self._store, self._pages_before)
+        self._pages.set(self._pages_before)
 
     def read(self) -> bytes:
         """All of the memory."""

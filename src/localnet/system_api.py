@@ -9,12 +9,15 @@ applies the effects once it ended well.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import weakref
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Protocol
 
 import wasmtime
 
+from localnet import native, system_calls
 from localnet.errors import ErrorCode, Reject, RejectCode
 from localnet.message import REPLICATED, Context, Mode, OutgoingCall, Rejection, Reply
 from localnet.prices import MAX_LOCAL_CALL_BYTES, MAX_OUTSTANDING_CALLS, Prices
@@ -47,7 +50,7 @@ class Host(Protocol):
     """What the system API needs of the instance it serves, and of the network around it."""
 
     store: wasmtime.Store
-    heap: wasmtime.Memory | None
+    memory: native.Heap | None
     context: Context
     prices: Prices
 
@@ -109,13 +112,33 @@ def trap(text: str) -> Reject:
     return Reject(ErrorCode.CANISTER_TRAPPED, f"Canister trapped: {text}")
 
 
+def over_limit(limit: int) -> Reject:
+    """The rejection of a message that took more instructions than one may."""
+    text = f"Canister exceeded the limit of {limit} instructions for single message execution."
+    return Reject(ErrorCode.CANISTER_INSTRUCTION_LIMIT_EXCEEDED, text)
+
+
+_numbers = itertools.count(1)
+_bound: weakref.WeakValueDictionary[int, SystemApi] = weakref.WeakValueDictionary()
+"""The instances' functions, by the number Wasm hands back: one C function serves all instances."""
+
+
+@cache
+def _callback(name: str) -> Any:
+    return native.callback(lambda number, values: _bound[number].call(name, values))
+
+
 class SystemApi:
     """The functions bound to one instance. A failing one leaves its reason in `failure`."""
 
     def __init__(self, host: Host) -> None:
-        # Weak: wasmtime keeps the functions until the store dies, and the host holds the store.
+        # Weak: the host holds this.
         self._host_reference = weakref.ref(host)
         self.failure: BaseException | None = None
+        self.charged = 0
+        """Instructions that the system calls of the running execution cost, those of stable memory left out."""
+        self._number = next(_numbers)
+        _bound[self._number] = self
 
     @property
     def _host(self) -> Host:
@@ -127,36 +150,47 @@ class SystemApi:
         """Host functions for those of the names this module implements."""
         types = signatures()
         return {
-            name: wasmtime.Func(self._host.store, types[name], self._bind(name))
+            name: native.host_function(self._host.store, types[name], _callback(name), self._number)
             for name in dict.fromkeys(names)
             if name in _FUNCTIONS
         }
 
-    def _bind(self, name: str) -> Callable[..., Any]:
-        _, _, modes, method = _FUNCTIONS[name]
+    def call(self, name: str, values: Any) -> None:
+        """Run the function of a name on the values of its arguments, which the result replaces."""
+        params, result, modes, method = _FUNCTIONS[name]
+        try:
+            arguments = [
+                values[native.SLOT * index] if letter == "I" else values[native.SLOT * index] & _U32
+                for index, letter in enumerate(params)
+            ]
+            self._charge(system_calls.PRICES[name], arguments)
+            mode = self._context.mode
+            if mode not in modes:
+                raise violation(f'"ic0_{name}" cannot be executed in {mode.value} mode')
+            answer = method(self, *arguments)
+        except BaseException as error:
+            self.failure = error
+            raise
+        if result:
+            values[0] = answer
 
-        def call(*arguments: int) -> int | None:
-            try:
-                mode = self._host.context.mode
-                if mode not in modes:
-                    raise violation(f'"ic0_{name}" cannot be executed in {mode.value} mode')
-                return method(self, *arguments)
-            except BaseException as error:
-                # wasmtime keeps one "last exception" for all threads: remember it per instance.
-                self.failure = error
-                raise
-
-        return call
+    def _charge(self, price: system_calls.Price, arguments: list[int]) -> None:
+        self.charged += price.fixed
+        for index in price.sizes:
+            self.charged += price.per_byte * arguments[index]
+        # Together with the code's own instructions this is checked when the execution has ended.
+        if self.charged > self._context.limit:
+            raise over_limit(self._context.limit)
 
     # Heap access ------------------------------------------------------------------------------------
 
     def _address(self, pointer: int, size: int) -> int:
-        heap = self._host.heap
+        memory = self._host.memory
         pointer &= _U32
         size &= _U32
-        if heap is None or pointer + size > heap.data_len(self._host.store):
+        if memory is None or pointer + size > memory.size:
             raise trap("heap out of bounds")
-        return ctypes.addressof(heap.data_ptr(self._host.store).contents) + pointer
+        return memory.address + pointer
 
     def _read(self, pointer: int, size: int) -> bytes:
         address = self._address(pointer, size)
@@ -532,8 +566,12 @@ class SystemApi:
             return used + self._context.instructions_before
         raise violation(f"Error getting performance counter type {kind}")
 
+    def _charge_log(self, size: int) -> None:
+        self.charged += system_calls.logged(size, sum(map(len, self._context.logs)))
+
     @_ic0("ii:", _ANY)
     def debug_print(self, src: int, size: int) -> None:
+        self._charge_log(size & _U32)
         # Printing must not make a message trap that would not trap without it.
         try:
             self._context.logs.append(self._read(src, min(size & _U32, MAX_LOG_BYTES)))
@@ -542,6 +580,7 @@ class SystemApi:
 
     @_ic0("ii:", _ANY)
     def trap(self, src: int, size: int) -> None:
+        self._charge_log(size & _U32)
         try:
             text = self._read(src, min(size & _U32, MAX_TRAP_TEXT)).decode(errors="replace")
         except Reject:
