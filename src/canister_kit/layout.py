@@ -14,6 +14,8 @@ Stable memory as the memory manager lays it out (ic-stable-structures; the same 
     40      2040   pages of each of the 255 virtual memories, u64 each
     65536   3      first bucket: magic "BTR" of the map that grew first
     65539   1      map version: 1 under Kybra, 2 under the template
+
+Under the template the large values of a map lie in another memory, which begins with "SLT" and never grows first.
 """
 
 import struct

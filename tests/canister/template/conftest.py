@@ -18,11 +18,16 @@ Compiled = tuple[wasmtime.Module, wasmtime.Engine]
 
 
 @pytest.fixture(scope="session")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
-    """The probe's module and its engine."""
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> canister_build.Artifact:
+    """The probe, built."""
     root = tmp_path_factory.mktemp("probe")
     package = write_package(root, {"main.py": MAIN}, package="probe")
-    artifact = canister_build.build(str(package), builder="template", out=root / "out")
+    return canister_build.build(str(package), builder="template", out=root / "out")
+
+
+@pytest.fixture(scope="session")
+def compiled(artifact: canister_build.Artifact) -> Compiled:
+    """The probe's module and its engine."""
     engine = hosts.engine()
     return hosts.load(engine, artifact.wasm_gz), engine
 

@@ -30,6 +30,7 @@ class Node(Record):
 
 
 Pair = Tuple[blob, nat64]
+Entry = Tuple[nat64, blob]
 Transform = Func(Query[[nat], nat])
 
 
@@ -54,6 +55,8 @@ texts = StableBTreeMap[text, Point](memory_id=1, max_key_size=40, max_value_size
 blobs = StableBTreeMap[blob, nat32](memory_id=2, max_key_size=40, max_value_size=16)
 signed = StableBTreeMap[int16, text](memory_id=3, max_key_size=16, max_value_size=40)
 big = StableBTreeMap[nat, bool](memory_id=4, max_key_size=200, max_value_size=16)
+large = StableBTreeMap[nat64, blob](memory_id=5, max_key_size=16, max_value_size=5000)
+notes = StableBTreeMap[text, Point](memory_id=6, max_key_size=40, max_value_size=2000)
 events = []
 
 
@@ -259,6 +262,37 @@ def remove(key: nat64) -> Opt[blob]:
 @query
 def number_keys() -> Vec[nat64]:
     return numbers.keys()
+
+
+@update
+def put_large(key: nat64, value: blob) -> Opt[blob]:
+    return large.insert(key, value)
+
+
+@query
+def get_large(key: nat64) -> Opt[blob]:
+    return large.get(key)
+
+
+@update
+def remove_large(key: nat64) -> Opt[blob]:
+    return large.remove(key)
+
+
+@query
+def large_items() -> Vec[Entry]:
+    return large.items()
+
+
+@update
+def run(source: text) -> text:
+    exec(source)
+    return "done"
+
+
+@update
+def evaluate(source: text) -> text:
+    return repr(eval(source))
 
 
 @update

@@ -2,6 +2,7 @@
 //! Not what canister code imports: that is `basilisk` (`kybra` to it), which builds on this.
 
 use crate::py::{self, Kind, MethodDef, Py, PyResult, Raised, Raw};
+use crate::stored::{self, Declared};
 use crate::{calls, ic0, maps, principal, runtime, text, timers};
 
 /// Positional arguments as an array; METH_FASTCALL of the C API.
@@ -155,7 +156,7 @@ methods! {
         let Ok(id) = u8::try_from(a.u64(0)?) else {
             return Err(py::raise_value_error(&format!("memory_id {}: allowed are 0 to 254", a.u64(0)?)));
         };
-        let declared = |name: usize, max: usize| Ok((maps::tag_of(&a.str(name)?), a.u64(max)?));
+        let declared = |name: usize, max: usize| Ok(Declared { tag: stored::tag_of(&a.str(name)?), max: a.u64(max)? });
         Ok(Py::u64(invalid(maps::open(id, declared(1, 2)?, declared(3, 4)?))? as u64))
     };
     "map_get" => |a| unfit(maps::get(a.handle()?, &a.object(1)?));

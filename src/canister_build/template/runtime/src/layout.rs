@@ -10,14 +10,12 @@
 //! | 8           | 32   | reserved                                                     |
 //! | 40          | 2040 | pages of each of the 255 memories, u64 little-endian         |
 //! | 2080        | 1 .. | the memory each bucket belongs to                            |
-//! | 65536       | ..   | the buckets; a map's first begins with `BTR` and its version |
+//! | 65536       | ..   | the buckets; a map's first begins with `BTR` and its version, that of its slots with `SLT` |
 
-use crate::ic0;
+use crate::{ic0, maps, slots};
 
 const PAGE: u64 = 65_536;
 const MANAGER: &[u8] = b"MGR\x01";
-/// Maps with entries of any size. Kybra's bounded ones are version 1.
-const MAP: &[u8] = b"BTR\x02";
 const SIZES_AT: usize = 40;
 const OWNERS_AT: usize = 2080;
 
@@ -49,12 +47,14 @@ pub fn check_upgrade() {
         if head[at..at + 8].iter().all(|byte| *byte == 0) {
             continue;
         }
-        let start = ic0::stable_read(PAGE + bucket as u64 * bucket_pages as u64 * PAGE, MAP.len());
-        if start != MAP {
+        let start = ic0::stable_read(PAGE + bucket as u64 * bucket_pages as u64 * PAGE, maps::MAGIC.len());
+        if start != maps::MAGIC && start != slots::MAGIC {
             ic0::trap(&format!(
-                "stable memory holds a foreign layout: memory {owner} begins with {}; expected {} (BTR version 2)",
+                "stable memory holds a foreign layout: memory {owner} begins with {}; expected {} (BTR version 2) or {} \
+                 (SLT version 1)",
                 hex(&start),
-                hex(MAP)
+                hex(maps::MAGIC),
+                hex(slots::MAGIC)
             ));
         }
     }

@@ -13,6 +13,8 @@ mod maps;
 mod principal;
 mod py;
 mod runtime;
+mod slots;
+mod stored;
 mod text;
 mod timers;
 mod types;

@@ -1,51 +1,30 @@
-//! StableBTreeMap: keys and values as ordered bytes in ic-stable-structures' maps.
+//! StableBTreeMap: keys and values as ordered bytes in ic-stable-structures' maps, large values out of line.
 //! Not for who may read them; Python's side is `basilisk.StableBTreeMap`.
 //!
-//! A key or value is one tag byte and what follows, so that keys sort as Kybra's do: numbers by size, texts and blobs
-//! byte by byte.
-//!
-//! | tag         | value     | then                                                              |
-//! |-------------|-----------|-------------------------------------------------------------------|
-//! | 0           | None      |                                                                   |
-//! | 1           | bool      | 0 or 1                                                            |
-//! | 2           | nat, int  | 128 + its length, 127 - its length when negative, then two's complement, big-endian |
-//! | 3           | float     | 8 bytes, big-endian IEEE 754                                      |
-//! | 4, 5, 6     | text, blob, principal | its bytes; inside another value with a u32 length before them |
-//! | 7, 8, 9     | list, dict, tuple | u32 count, then the items (key and value in turn)         |
-//! | 16 .. 19    | nat8 .. nat64 | 1 to 8 bytes, big-endian                                      |
-//! | 20 .. 23    | int8 .. int64 | 1 to 8 bytes, big-endian, the sign bit flipped                |
+//! How keys and values become bytes is in `stored`. Where a map is declared with a `max_value_size` above 1000, a value
+//! is in a slot (`slots`) and the tree holds a reference. It is in the tree all the same when a template without slots
+//! wrote it, until it is written again, and when it does not fit a slot, which only values can whose size under Kybra is
+//! not known: records, lists, tuples.
 
 use crate::global::Global;
 use crate::ic0;
-use crate::py::{Kind, Py};
-use ic_stable_structures::memory_manager::{MemoryId, MemoryManager, VirtualMemory};
+use crate::py::Py;
+use crate::slots::{self, Content, Place, Slots, Stable};
+use crate::stored::{self, decode_top, encode_top, Declared, Encoded, Result};
+use ic_stable_structures::memory_manager::{MemoryId, MemoryManager};
 use ic_stable_structures::storable::Bound;
-use ic_stable_structures::{BTreeMap, DefaultMemoryImpl, Storable};
+use ic_stable_structures::{BTreeMap, DefaultMemoryImpl, Memory, Storable};
 use std::borrow::Cow;
 
-const NONE: u8 = 0;
-const BOOL: u8 = 1;
-const INT: u8 = 2;
-const FLOAT: u8 = 3;
-const TEXT: u8 = 4;
-const BLOB: u8 = 5;
-const PRINCIPAL: u8 = 6;
-const LIST: u8 = 7;
-const DICT: u8 = 8;
-const TUPLE: u8 = 9;
-/// Declared as nat; stored as `INT`.
-const NAT: u8 = 10;
-const NAT8: u8 = 16;
-const INT8: u8 = 20;
-const INT64: u8 = 23;
-/// No declared type that says more than the value itself.
-const ANY: u8 = 255;
-
-/// How deep values may nest; the stack is finite.
-const MAX_DEPTH: usize = 128;
+/// Maps with entries of any size. Kybra's bounded ones are version 1.
+pub const MAGIC: &[u8; 4] = b"BTR\x02";
+/// Values of maps declared with more may have slots.
+const MAX_INLINE: u64 = 1000;
+/// Larger slots could not be told apart by a number of 32 bits.
+const MAX_VALUE: u64 = 1 << 31;
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Bytes(Vec<u8>);
+struct Bytes(Vec<u8>);
 
 impl Storable for Bytes {
     fn to_bytes(&self) -> Cow<'_, [u8]> {
@@ -63,16 +42,12 @@ impl Storable for Bytes {
     const BOUND: Bound = Bound::Unbounded;
 }
 
-/// A declared key or value: its tag and how many bytes it may take as Kybra counts them.
-#[derive(Clone, Copy)]
-struct Declared {
-    tag: u8,
-    max: u64,
-}
+type Tree = BTreeMap<Bytes, Bytes, Stable>;
 
 struct Map {
     id: u8,
-    tree: BTreeMap<Bytes, Bytes, VirtualMemory<DefaultMemoryImpl>>,
+    tree: Tree,
+    slots: Option<Slots>,
     key: Declared,
     value: Declared,
 }
@@ -84,10 +59,8 @@ struct Maps {
 
 static MAPS: Global<Maps> = Global::new();
 
-type Result<T> = std::result::Result<T, String>;
-
-/// Opens the map in a memory and returns its handle. Tags as in the table above, 255 for any other type.
-pub fn open(id: u8, key: (u8, u64), value: (u8, u64)) -> Result<usize> {
+/// Opens the map in a memory and returns its handle. The declared tags are those of `stored::tag_of`.
+pub fn open(id: u8, key: Declared, value: Declared) -> Result<usize> {
     if !MAPS.is_set() {
         MAPS.set(Maps { manager: MemoryManager::init(DefaultMemoryImpl::default()), open: Vec::new() });
     }
@@ -98,39 +71,156 @@ pub fn open(id: u8, key: (u8, u64), value: (u8, u64)) -> Result<usize> {
     if maps.open.iter().any(|map| map.id == id) {
         return Err(format!("memory_id {id} is taken by another map"));
     }
-    let tree = BTreeMap::init(maps.manager.get(MemoryId::new(id)));
-    let (key, value) = (Declared { tag: key.0, max: key.1 }, Declared { tag: value.0, max: value.1 });
-    maps.open.push(Map { id, tree, key, value });
+    let is_large = value.max > MAX_INLINE;
+    if value.max > MAX_VALUE {
+        return Err(format!("max_value_size {}: at most {MAX_VALUE} is allowed", value.max));
+    }
+    let partner = slots::memory_of(id);
+    let twin = maps.open.iter().find(|map| map.id == partner);
+    if is_large && (twin.is_some() || partner == id) {
+        return Err(taken(id, partner));
+    }
+    if twin.is_some_and(|map| map.slots.is_some()) {
+        return Err(taken(partner, id));
+    }
+    let memory = maps.manager.get(MemoryId::new(id));
+    refuse_foreign(&memory, id);
+    let slots = Slots::open(maps.manager.get(MemoryId::new(partner)), id, is_large.then_some(value.max));
+    maps.open.push(Map { id, tree: BTreeMap::init(memory), slots, key, value });
     Ok(maps.open.len() - 1)
+}
+
+fn taken(large: u8, other: u8) -> String {
+    format!(
+        "the map in memory_id {large} has a max_value_size above {MAX_INLINE} and keeps its values in memory {other}, \
+         which the map with memory_id {other} takes: give one of them another memory_id"
+    )
+}
+
+/// The library lays out a new map over what it does not know.
+fn refuse_foreign(memory: &Stable, id: u8) {
+    let mut start = [0u8; 4];
+    if memory.size() > 0 {
+        memory.read(0, &mut start);
+        if &start != MAGIC {
+            let found = u32::from_be_bytes(start);
+            ic0::trap(&format!("memory {id} begins with {found:08x}: expected 42545202, a map (BTR version 2)"));
+        }
+    }
 }
 
 fn map(handle: usize) -> Result<&'static mut Map> {
     MAPS.get().open.get_mut(handle).ok_or_else(|| format!("no map has the handle {handle}"))
 }
 
-pub fn get(handle: usize, key: &Py) -> Result<Py> {
+fn encode_key(handle: usize, key: &Py) -> Result<Bytes> {
     let map = map(handle)?;
-    let key = encode_top(key, map.key, "key", map.id)?;
-    optional(map.tree.get(&key))
+    Ok(Bytes(encode_top(key, map.key, "key", map.id)?.into_bytes()))
+}
+
+impl Map {
+    fn get(&mut self, key: &Bytes) -> Option<Content> {
+        let Some(slots) = &mut self.slots else {
+            return self.tree.get(key).map(|stored| Content::Encoded(stored.0));
+        };
+        Some(match find(&self.tree, slots, key)? {
+            Found::Slot(place) => slots.read(place),
+            Found::Inline(bytes) => Content::Encoded(bytes),
+        })
+    }
+
+    fn insert(&mut self, key: Bytes, value: Encoded) -> Option<Content> {
+        let Some(slots) = &mut self.slots else {
+            return self.tree.insert(key, Bytes(value.into_bytes())).map(|before| Content::Encoded(before.0));
+        };
+        let fits = slots.fits(&value);
+        let (place, before) = match find(&self.tree, slots, &key) {
+            Some(Found::Slot(place)) => (Some(place), Some(slots.read(place))),
+            Some(Found::Inline(bytes)) => (None, Some(Content::Encoded(bytes))),
+            None => (None, None),
+        };
+        match place {
+            Some(place) if fits => slots.overwrite(place, &key.0, &value),
+            Some(place) => {
+                slots.free(place, &key.0);
+                self.tree.insert(key, Bytes(value.into_bytes()));
+            }
+            None if fits => {
+                let slot = slots.add(&key.0, &value);
+                self.tree.insert(key, Bytes(stored::reference(slot)));
+            }
+            None => {
+                self.tree.insert(key, Bytes(value.into_bytes()));
+            }
+        }
+        before
+    }
+
+    fn remove(&mut self, key: &Bytes) -> Option<Content> {
+        let stored = self.tree.remove(key)?.0;
+        let Some((slots, slot)) = self.slots.as_mut().zip(stored::referred(&stored)) else {
+            return Some(Content::Encoded(stored));
+        };
+        let place = slots.place(slot);
+        let content = slots.read(place);
+        slots.free(place, &key.0);
+        Some(content)
+    }
+
+    fn contains(&self, key: &Bytes) -> bool {
+        self.slots.as_ref().is_some_and(|slots| slots.recent(&key.0).is_some()) || self.tree.contains_key(key)
+    }
+
+    /// What the tree holds for a value, as Python sees it.
+    fn decode(&self, stored: &[u8]) -> Result<Py> {
+        match self.slots.as_ref().zip(stored::referred(stored)) {
+            Some((slots, slot)) => slots.read(slots.place(slot)).decode(),
+            None => decode_top(stored),
+        }
+    }
+}
+
+/// A value where it was found.
+enum Found {
+    Slot(Place),
+    Inline(Vec<u8>),
+}
+
+fn find(tree: &Tree, slots: &mut Slots, key: &Bytes) -> Option<Found> {
+    if let Some(place) = slots.recent(&key.0) {
+        return Some(Found::Slot(place));
+    }
+    let stored = tree.get(key)?.0;
+    Some(match stored::referred(&stored) {
+        Some(slot) => Found::Slot(slots.find(slot, &key.0)),
+        None => Found::Inline(stored),
+    })
+}
+
+fn decoded(content: Option<Content>) -> Result<Py> {
+    content.map_or_else(|| Ok(Py::none()), Content::decode)
+}
+
+pub fn get(handle: usize, key: &Py) -> Result<Py> {
+    let key = encode_key(handle, key)?;
+    decoded(map(handle)?.get(&key))
 }
 
 pub fn insert(handle: usize, key: &Py, value: &Py) -> Result<Py> {
-    let map = map(handle)?;
-    let key = encode_top(key, map.key, "key", map.id)?;
-    let value = encode_top(value, map.value, "value", map.id)?;
-    optional(map.tree.insert(key, value))
+    let key = encode_key(handle, key)?;
+    let (declared, id) = (map(handle)?.value, map(handle)?.id);
+    let value = encode_top(value, declared, "value", id)?;
+    decoded(map(handle)?.insert(key, value))
 }
 
 pub fn remove(handle: usize, key: &Py) -> Result<Py> {
-    let map = map(handle)?;
-    let key = encode_top(key, map.key, "key", map.id)?;
-    optional(map.tree.remove(&key))
+    let key = encode_key(handle, key)?;
+    decoded(map(handle)?.remove(&key))
 }
 
 pub fn contains(handle: usize, key: &Py) -> Result<bool> {
-    let map = map(handle)?;
-    let key = encode_top(key, map.key, "key", map.id)?;
-    Ok(map.tree.contains_key(&key))
+    let key = encode_key(handle, key)?;
+    Ok(map(handle)?.contains(&key))
 }
 
 pub fn size(handle: usize) -> Result<u64> {
@@ -138,10 +228,10 @@ pub fn size(handle: usize) -> Result<u64> {
 }
 
 pub fn items(handle: usize) -> Result<Py> {
-    let tree = &map(handle)?.tree;
-    let pairs = tree.iter().map(|entry| {
+    let map = map(handle)?;
+    let pairs = map.tree.iter().map(|entry| {
         let (key, value) = entry.into_pair();
-        Ok(Py::tuple(vec![decode_top(&key.0)?, decode_top(&value.0)?]))
+        Ok(Py::tuple(vec![decode_top(&key.0)?, map.decode(&value.0)?]))
     });
     Ok(Py::list(pairs.collect::<Result<Vec<Py>>>()?))
 }
@@ -152,261 +242,6 @@ pub fn keys(handle: usize) -> Result<Py> {
 }
 
 pub fn values(handle: usize) -> Result<Py> {
-    let tree = &map(handle)?.tree;
-    Ok(Py::list(tree.values().map(|value| decode_top(&value.0)).collect::<Result<Vec<Py>>>()?))
-}
-
-fn optional(found: Option<Bytes>) -> Result<Py> {
-    match found {
-        Some(bytes) => decode_top(&bytes.0),
-        None => Ok(Py::none()),
-    }
-}
-
-fn encode_top(value: &Py, declared: Declared, what: &str, id: u8) -> Result<Bytes> {
-    let mut out = Vec::new();
-    let place = |error: String| format!("{what} of the map in memory {id}: {error}");
-    encode_declared(value, declared.tag, &mut out).map_err(place)?;
-    let needed = kybra_size(&out);
-    if needed > declared.max {
-        // Kybra traps, and no except clause sees it.
-        ic0::trap(&place(format!("{needed} bytes with Candid's framing; max_{what}_size is {}", declared.max)));
-    }
-    Ok(Bytes(out))
-}
-
-/// What a value takes under Kybra, which stores Candid messages; 0 where that cannot be told from the value alone.
-fn kybra_size(encoded: &[u8]) -> u64 {
-    let size = encoded.len() as u64 - 1;
-    let length = (64 - (size | 1).leading_zeros() as u64).div_ceil(7);
-    match encoded[0] {
-        NONE => 7,
-        BOOL | NAT8..=INT64 => 7 + size,
-        FLOAT => 7 + size,
-        TEXT => 7 + length + size,
-        BLOB => 9 + length + size,
-        PRINCIPAL => 8 + length + size,
-        _ => 0,
-    }
-}
-
-fn wrong<T>(value: &Py, expected: &str) -> Result<T> {
-    Err(format!("expected {expected}, got {}", value.type_name()))
-}
-
-fn encode_declared(value: &Py, tag: u8, out: &mut Vec<u8>) -> Result<()> {
-    match (tag, value.kind()) {
-        (NAT8..=INT64, Kind::Int) => fixed(value, tag, out),
-        (NAT8..=INT64, _) => wrong(value, "int"),
-        (INT | NAT, kind) if kind != Kind::Int => wrong(value, "int"),
-        (NAT, _) if value.is_negative() => Err(String::from("a negative int is out of range for nat")),
-        (TEXT, kind) if kind != Kind::Str => wrong(value, "str"),
-        (BOOL, kind) if kind != Kind::Bool => wrong(value, "bool"),
-        (FLOAT, kind) if kind != Kind::Float => wrong(value, "float"),
-        (BLOB, Kind::List) => {
-            out.push(BLOB);
-            for index in 0..value.sequence_size() {
-                let byte = value.sequence_item(index).and_then(|item| item.as_u64());
-                match byte.and_then(|byte| u8::try_from(byte).ok()) {
-                    Some(byte) => out.push(byte),
-                    None => return Err(String::from("expected ints from 0 to 255 in the list for blob")),
-                }
-            }
-            Ok(())
-        }
-        (BLOB, kind) if !matches!(kind, Kind::Bytes | Kind::ByteArray) => wrong(value, "bytes"),
-        (PRINCIPAL, kind) if kind != Kind::Other => wrong(value, "Principal"),
-        _ => encode(value, out, 0),
-    }
-}
-
-/// A number of a declared size.
-fn fixed(value: &Py, tag: u8, out: &mut Vec<u8>) -> Result<()> {
-    let is_signed = tag >= INT8;
-    let size = 1usize << ((tag - NAT8) % 4);
-    let bits = 8 * size;
-    let number = match is_signed {
-        true => value
-            .as_i64()
-            .filter(|n| size == 8 || (*n >= -(1 << (bits - 1)) && *n < 1 << (bits - 1)))
-            .map(|n| n as u64 ^ 1 << (bits - 1)),
-        false => value.as_u64().filter(|n| size == 8 || n >> bits == 0),
-    };
-    let Some(number) = number else {
-        let sign = if is_signed { "int" } else { "nat" };
-        return Err(format!("an int is out of range for {sign}{bits}"));
-    };
-    out.push(tag);
-    out.extend_from_slice(&number.to_be_bytes()[8 - size..]);
-    Ok(())
-}
-
-fn encode(value: &Py, out: &mut Vec<u8>, depth: usize) -> Result<()> {
-    if depth == MAX_DEPTH {
-        return Err(format!("nested deeper than {MAX_DEPTH}"));
-    }
-    match value.kind() {
-        Kind::None => out.push(NONE),
-        Kind::Bool => out.extend_from_slice(&[BOOL, value.is_true() as u8]),
-        Kind::Int => encode_int(value, out)?,
-        Kind::Float => {
-            out.push(FLOAT);
-            out.extend_from_slice(&value.as_f64().to_be_bytes());
-        }
-        Kind::Str => encode_raw(TEXT, value.as_str().map_err(|raised| raised.text())?.as_bytes(), out, depth),
-        Kind::Bytes | Kind::ByteArray => encode_raw(BLOB, value.buffer(), out, depth),
-        Kind::List => encode_items(LIST, value, out, depth)?,
-        Kind::Tuple => encode_items(TUPLE, value, out, depth)?,
-        Kind::Dict => {
-            let entries = value.dict_entries();
-            out.push(DICT);
-            out.extend_from_slice(&(entries.len() as u32).to_be_bytes());
-            for (key, item) in entries {
-                encode(&key, out, depth + 1)?;
-                encode(&item, out, depth + 1)?;
-            }
-        }
-        Kind::Other => match crate::runtime::principal_bytes(value) {
-            Some(bytes) => encode_raw(PRINCIPAL, bytes.buffer(), out, depth),
-            None => return wrong(value, "a value a map can store"),
-        },
-    }
-    Ok(())
-}
-
-fn encode_int(value: &Py, out: &mut Vec<u8>) -> Result<()> {
-    let mut bytes = value.int_bytes();
-    let negative = value.is_negative();
-    let sign = if negative { 0xff } else { 0 };
-    while bytes.last() == Some(&sign) {
-        bytes.pop();
-    }
-    if bytes.len() > 127 {
-        return Err(format!("an int of {} bytes: at most 127 are allowed", bytes.len()));
-    }
-    out.push(INT);
-    out.push(if negative { 128 - bytes.len() as u8 - 1 } else { 128 + bytes.len() as u8 });
-    out.extend(bytes.iter().rev());
-    Ok(())
-}
-
-fn encode_raw(tag: u8, bytes: &[u8], out: &mut Vec<u8>, depth: usize) {
-    out.push(tag);
-    if depth > 0 {
-        out.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
-    }
-    out.extend_from_slice(bytes);
-}
-
-fn encode_items(tag: u8, value: &Py, out: &mut Vec<u8>, depth: usize) -> Result<()> {
-    let count = value.sequence_size();
-    out.push(tag);
-    out.extend_from_slice(&(count as u32).to_be_bytes());
-    for item in (0..count).filter_map(|index| value.sequence_item(index)) {
-        encode(&item, out, depth + 1)?;
-    }
-    Ok(())
-}
-
-fn decode_top(data: &[u8]) -> Result<Py> {
-    let mut rest = data;
-    decode(&mut rest, true)
-}
-
-fn take<'a>(rest: &mut &'a [u8], size: usize) -> Result<&'a [u8]> {
-    if size > rest.len() {
-        return Err(String::from("a stored value is cut short"));
-    }
-    let (taken, left) = rest.split_at(size);
-    *rest = left;
-    Ok(taken)
-}
-
-fn count(rest: &mut &[u8]) -> Result<usize> {
-    let bytes = take(rest, 4)?;
-    Ok(u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as usize)
-}
-
-fn decode(rest: &mut &[u8], top: bool) -> Result<Py> {
-    let tag = take(rest, 1)?[0];
-    Ok(match tag {
-        NONE => Py::none(),
-        BOOL => Py::bool(take(rest, 1)?[0] != 0),
-        INT => decode_int(rest)?,
-        FLOAT => Py::f64(f64::from_bits(decode_number(take(rest, 8)?))),
-        TEXT | BLOB | PRINCIPAL => {
-            let size = if top { rest.len() } else { count(rest)? };
-            let bytes = take(rest, size)?;
-            match tag {
-                TEXT => Py::str_from_utf8(bytes).map_err(|raised| raised.text())?,
-                BLOB => Py::bytes(bytes),
-                _ => crate::runtime::principal(bytes),
-            }
-        }
-        LIST | TUPLE => {
-            let mut items = Vec::new();
-            for _ in 0..count(rest)? {
-                items.push(decode(rest, false)?);
-            }
-            if tag == LIST {
-                Py::list(items)
-            } else {
-                Py::tuple(items)
-            }
-        }
-        DICT => {
-            let dict = Py::dict();
-            for _ in 0..count(rest)? {
-                let key = decode(rest, false)?;
-                let value = decode(rest, false)?;
-                dict.dict_set(&key, &value).map_err(|raised| raised.text())?;
-            }
-            dict
-        }
-        NAT8..=INT64 => {
-            let size = 1usize << ((tag - NAT8) % 4);
-            let number = decode_number(take(rest, size)?);
-            if tag < INT8 {
-                Py::u64(number)
-            } else {
-                let shift = 64 - 8 * size;
-                Py::i64(((number ^ 1 << (8 * size - 1)) << shift) as i64 >> shift)
-            }
-        }
-        _ => return Err(format!("a stored value has the unknown tag {tag}")),
-    })
-}
-
-fn decode_number(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0, |number, byte| number << 8 | *byte as u64)
-}
-
-fn decode_int(rest: &mut &[u8]) -> Result<Py> {
-    let head = take(rest, 1)?[0];
-    let negative = head < 128;
-    let size = if negative { 127 - head } else { head - 128 };
-    let mut bytes: Vec<u8> = take(rest, size as usize)?.iter().rev().copied().collect();
-    bytes.push(if negative { 0xff } else { 0 });
-    Ok(Py::int_from_bytes(&bytes, true))
-}
-
-/// The tag of a Candid type by name, `ANY` when the values say it themselves.
-pub fn tag_of(name: &str) -> u8 {
-    match name {
-        "nat8" => NAT8,
-        "nat16" => NAT8 + 1,
-        "nat32" => NAT8 + 2,
-        "nat64" => NAT8 + 3,
-        "int8" => INT8,
-        "int16" => INT8 + 1,
-        "int32" => INT8 + 2,
-        "int64" => INT64,
-        "nat" => NAT,
-        "int" => INT,
-        "text" => TEXT,
-        "blob" => BLOB,
-        "bool" => BOOL,
-        "principal" => PRINCIPAL,
-        _ => ANY,
-    }
+    let map = map(handle)?;
+    Ok(Py::list(map.tree.values().map(|value| map.decode(&value.0)).collect::<Result<Vec<Py>>>()?))
 }

@@ -195,6 +195,16 @@ impl Py {
         Py::made(unsafe { PyBytes_FromStringAndSize(data.as_ptr(), data.len() as isize) })
     }
 
+    /// Bytes of a size that `fill` writes to where it is told; all of them.
+    pub fn bytes_filled(size: usize, fill: impl FnOnce(*mut u8)) -> Py {
+        let bytes = Py::made(unsafe { PyBytes_FromStringAndSize(std::ptr::null(), size as isize) });
+        // Python has one object for all empty bytes.
+        if size > 0 {
+            fill(unsafe { glue_buffer(bytes.raw(), &mut 0) } as *mut u8);
+        }
+        bytes
+    }
+
     pub fn str(text: &str) -> Py {
         Py::made(unsafe { PyUnicode_FromStringAndSize(text.as_ptr(), text.len() as isize) })
     }
