@@ -17,7 +17,7 @@ import socket
 import sys
 from pathlib import Path
 
-from localnet.prices import Limits
+from localnet.prices import Capacity, Limits
 
 DEFAULT_TTL_SECONDS = 60.0
 EPILOG = """\
@@ -68,6 +68,14 @@ def parser() -> argparse.ArgumentParser:
             default=getattr(defaults, kind),
             metavar="N",
             help=f"instructions of one {kind} message (default %(default)s)",
+        )
+    for name, text in (("memory", "bytes"), ("memory-threshold", "bytes without reservation"), ("compute", "percent")):
+        found.add_argument(
+            f"--subnet-{name}",
+            type=int,
+            default=getattr(Capacity(), name.replace("-", "_")),
+            metavar="N",
+            help=f"{text} the canisters of one subnet can have together (default %(default)s)",
         )
     found.add_argument("--verbose", action="store_true", help="show what canisters print")
     return found
@@ -133,8 +141,9 @@ def run(options: argparse.Namespace) -> int:
         query=options.instruction_limit_query,
         install=options.instruction_limit_install,
     )
+    capacity = Capacity(options.subnet_memory, options.subnet_memory_threshold, options.subnet_compute)
     server = LocalServer(
-        Options(seed=options.seed, limits=limits, outcalls=options.outcall, verbose=options.verbose),
+        Options(options.seed, limits, capacity, options.outcall, options.verbose),
         ttl=None if options.keep_alive or options.listen else options.ttl,
         standalone=bool(options.listen),
         auto_progress=options.auto_progress,

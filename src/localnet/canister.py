@@ -17,11 +17,12 @@ from localnet.prices import (
     DEFAULT_WASM_MEMORY_LIMIT,
     GLOBAL_BYTES,
     MAX_CHUNK_BYTES,
+    MAX_HEAP_BYTES,
+    MIN_LOG_BYTES,
 )
 from localnet.runtime import Runtime
 from localnet.snapshots import Snapshot
 
-MAX_LOG_TOTAL_BYTES = 4 * 1024
 LOG_RECORD_OVERHEAD = 16
 MAX_HISTORY = 20
 HISTORY_ENTRY_BYTES = 100
@@ -40,9 +41,12 @@ Visibility = tuple[str, list[bytes] | None]
 
 
 class LowMemory(Enum):
-    """Whether the Wasm memory is nearly used up, and ``canister_on_low_wasm_memory`` has run since it is."""
+    """Whether the Wasm memory is nearly used up, and ``canister_on_low_wasm_memory`` has run since it is.
 
-    NO = "no"
+    The values are the management canister's names.
+    """
+
+    NO = "condition_not_satisfied"
     READY = "ready"
     EXECUTED = "executed"
 
@@ -59,7 +63,11 @@ class Settings:
     wasm_memory_limit: int = DEFAULT_WASM_MEMORY_LIMIT
     wasm_memory_threshold: int = 0
     log_visibility: Visibility = ("controllers", None)
+    log_memory_limit: int = MIN_LOG_BYTES
     snapshot_visibility: Visibility = ("controllers", None)
+    status_visibility: Visibility = ("controllers", None)
+    environment_variables: dict[str, str] = field(default_factory=dict)
+    minimum_incoming_canister_call_cycles: int = 0
 
 
 @dataclass(frozen=True)
@@ -163,6 +171,8 @@ class Canister:
     cycles: int
     settings: Settings
     created_at: int
+    reserved: int = 0
+    """Cycles set aside for memory taken when the subnet was nearly full; they pay for memory and compute alone."""
     status: Status = Status.RUNNING
     module: CompiledModule | None = None
     runtime: Runtime | None = None
@@ -201,6 +211,13 @@ class Canister:
         return self.runtime.heap_bytes if self.runtime is not None else 0
 
     @property
+    def is_low_on_memory(self) -> bool:
+        """True when less Wasm memory is left than the setting ``wasm_memory_threshold``."""
+        threshold = self.settings.wasm_memory_threshold
+        limit = self.settings.wasm_memory_limit or MAX_HEAP_BYTES
+        return threshold > 0 and self.heap_bytes + threshold > limit
+
+    @property
     def stable_bytes(self) -> int:
         """Bytes of stable memory."""
         return self.runtime.stable.pages * 65536 if self.runtime is not None else 0
@@ -225,7 +242,12 @@ class Canister:
     @property
     def memory_usage(self) -> int:
         """Bytes the canister pays storage for (without its allocation)."""
-        return self.code_and_state_bytes + HISTORY_ENTRY_BYTES * len(self.history) + self.snapshot_bytes
+        return self.code_and_state_bytes + self.history_bytes + self.snapshot_bytes + self.settings.log_memory_limit
+
+    @property
+    def history_bytes(self) -> int:
+        """Bytes of the history."""
+        return HISTORY_ENTRY_BYTES * len(self.history)
 
     def add_change(self, change: Change) -> None:
         """Append to the history, which keeps the newest entries."""
@@ -234,10 +256,14 @@ class Canister:
         del self.history[:-MAX_HISTORY]
 
     def add_logs(self, lines: list[bytes], time: int) -> None:
-        """Append to the log, which keeps the newest 4 KiB."""
+        """Append to the log, which keeps the newest lines that fit."""
         for line in lines:
             self.logs.append(LogRecord(self.next_log, time, line))
             self.next_log += 1
+        self.trim_logs()
+
+    def trim_logs(self) -> None:
+        """Drop the oldest lines of a log that is larger than its limit."""
         size = sum(len(record.content) + LOG_RECORD_OVERHEAD for record in self.logs)
-        while size > MAX_LOG_TOTAL_BYTES and len(self.logs) > 1:
+        while size > self.settings.log_memory_limit:
             size -= len(self.logs.pop(0).content) + LOG_RECORD_OVERHEAD

@@ -18,10 +18,11 @@ from localnet.signatures import CertifiedData, verify
 
 def request_id(content: dict[str, Any]) -> bytes:
     """The representation-independent hash of a request's content (IC interface specification, "Request ids")."""
-    return _hash_map(content)
+    return hash_of_map(content)
 
 
-def _hash_map(content: dict[str, Any]) -> bytes:
+def hash_of_map(content: dict[str, Any]) -> bytes:
+    """The representation-independent hash of a map (IC interface specification, "Hash of a map")."""
     pairs = [_sha(key.encode()) + _hash_value(value) for key, value in content.items()]
     return _sha(b"".join(sorted(pairs)))
 
@@ -36,7 +37,7 @@ def _hash_value(value: Any) -> bytes:
     if isinstance(value, (list, tuple)):
         return _sha(b"".join(_hash_value(item) for item in value))
     if isinstance(value, dict):
-        return _hash_map(value)
+        return hash_of_map(value)
     raise ValueError(f"a request holds no {type(value).__name__}")
 
 

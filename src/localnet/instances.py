@@ -15,7 +15,7 @@ from localnet.errors import BadRequest
 from localnet.modules import ModuleCache
 from localnet.network import Network
 from localnet.outcall_client import OutcallClient
-from localnet.prices import Limits
+from localnet.prices import Capacity, Limits
 from localnet.progress import AutoProgress
 from localnet.runtime import Shims
 from localnet.system_api import signatures
@@ -72,6 +72,7 @@ class Options:
 
     seed: int = 0
     limits: Limits = field(default_factory=Limits)
+    capacity: Capacity = field(default_factory=Capacity)
     outcalls: Sequence[str] = ()
     verbose: bool = False
 
@@ -98,6 +99,7 @@ class Instances:
             self._modules,
             seed=options.seed,
             limits=options.limits,
+            capacity=options.capacity,
             shims=self._shims,
             verbose=options.verbose,
         )

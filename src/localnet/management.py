@@ -5,10 +5,11 @@ What the methods do is in the other ``management_`` modules; the table of them i
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from localnet import candid, management_code, management_methods, management_snapshots
+from localnet import accounts, candid, management_code, management_methods, management_settings, management_snapshots
 from localnet.candid import CandidError
 from localnet.canister import CallMessage, Canister, IngressOrigin, Visibility
 from localnet.errors import BadRequest, ErrorCode, Reject
@@ -21,10 +22,13 @@ if TYPE_CHECKING:
     from localnet.network import Network, Subnet
 
 # Importing them registers their methods.
-_ = (management_code, management_methods, management_snapshots)
+_ = (management_code, management_methods, management_settings, management_snapshots)
 
-QUERIES = {"canister_status", "fetch_canister_logs"}
+QUERIES = {"canister_status", "canister_info", "fetch_canister_logs"}
 """Methods that can be called as queries, by users and not by composite queries."""
+DELAYED_FEE_BYTES = 366
+"""``update_settings`` with an argument of at most this size is paid for after it was executed, so that it can
+unfreeze a canister (replica, ``MAX_DELAYED_INGRESS_COST_PAYLOAD_SIZE``)."""
 
 
 class Management:
@@ -59,7 +63,7 @@ class Management:
                 ErrorCode.CANISTER_INVALID_CONTROLLER,
                 f"Only controllers of canister {to_text(canister.id)} can call ic00 method {name}",
             )
-        return canister, subnet
+        return (None if _pays_later(name, arg) else canister), subnet
 
     def _subnet_for(self, effective: bytes | None) -> Subnet:
         network = self.network
@@ -95,6 +99,8 @@ class Management:
             call = self._admit(message, method, value)
             try:
                 reply = method.handler(self, call, value)
+                if call.by_user and _pays_later(message.method, message.arg):
+                    self._collect_fee(call.target, message)
             except Deferred:
                 return True
             finally:
@@ -124,6 +130,14 @@ class Management:
         if canister is not None:
             self.check_access(method.access, canister, caller)
         return Call(message.origin, subnet, message.cycles, canister)
+
+    def _collect_fee(self, canister: Canister, message: CallMessage) -> None:
+        """Charge for the reception of a call that was executed; who froze himself by it gets it for nothing."""
+        prices = self.network.prices_of(canister)
+        fee = prices.ingress(self.network.ingress_size(message.method, message.arg))
+        with contextlib.suppress(Reject):
+            accounts.withdraw(canister, fee, prices)
+            self.network.burned += fee
 
     # Queries -----------------------------------------------------------------------------------------
 
@@ -165,6 +179,8 @@ def _allowed(access: Access, canister: Canister, caller: bytes) -> bool:
         return True
     if access is Access.CONTROLLER_OR_SELF:
         return caller == canister.id
+    if access is Access.STATUS_VIEWER:
+        return caller == canister.id or _visible(settings.status_visibility, caller)
     if access is Access.LOG_VIEWER:
         return _visible(settings.log_visibility, caller)
     if access is Access.SNAPSHOT_VIEWER:
@@ -175,3 +191,7 @@ def _allowed(access: Access, canister: Canister, caller: bytes) -> bool:
 def _visible(visibility: Visibility, caller: bytes) -> bool:
     kind, viewers = visibility
     return kind == "public" or caller in (viewers or [])
+
+
+def _pays_later(name: str, arg: bytes) -> bool:
+    return name == "update_settings" and len(arg) <= DELAYED_FEE_BYTES

@@ -26,9 +26,10 @@ class Access(Enum):
 
     CONTROLLER = "controllers of the canister"
     CONTROLLER_OR_SELF = "controllers of the canister and the canister itself"
+    STATUS_VIEWER = "whom the canister's status_visibility names, and the canister itself"
     SNAPSHOT_VIEWER = "whom the canister's snapshot_visibility names"
     LOG_VIEWER = "whom the canister's log_visibility names; users by query only"
-    CANISTERS = "canisters, about any canister"
+    CANISTERS = "canisters, about any canister; users by query, where there is one"
     LOCAL_CANISTERS = "canisters of the same subnet or of the NNS subnet"
     ANYONE = "anyone; the specification has it for development networks only"
 

@@ -85,13 +85,19 @@ def install_chunked_code(management: Management, call: Call, value: dict[str, An
 @method(types.UPLOAD_CHUNK, Access.CONTROLLER_OR_SELF)
 def upload_chunk(management: Management, call: Call, value: dict[str, Any]) -> bytes:
     """Keep up to a MiB in the chunk store, by its SHA-256."""
-    canister = call.target
-    chunk = value["chunk"]
+    network, canister, chunk = management.network, call.target, value["chunk"]
+    prices = network.prices_of(canister)
+    fee = prices.execution(UPLOAD_CHUNK_INSTRUCTIONS)
+    try:
+        accounts.withdraw(canister, fee, prices)
+    except Reject as reject:
+        text = f"Error from Wasm chunk store: Error charging for 'upload_chunk': {reject.message}"
+        raise Reject(ErrorCode.CANISTER_CONTRACT_VIOLATION, text) from reject
+    network.burned += fee
     check_chunk(canister.chunks, chunk)
     digest = hashlib.sha256(chunk).digest()
     if digest not in canister.chunks:
-        prices = management.network.prices_of(canister)
-        accounts.withdraw(canister, prices.execution(UPLOAD_CHUNK_INSTRUCTIONS), prices)
+        accounts.pay_for_operation(network, canister, 0, MAX_CHUNK_BYTES)
         canister.chunks[digest] = chunk
     return candid.encode([types.CHUNK_HASH], [{"hash": digest}])
 

@@ -14,7 +14,7 @@ from localnet.canister import Canister
 from localnet.errors import ErrorCode, Reject
 from localnet.management_calls import EMPTY_REPLY, Access, Call, method, record
 from localnet.management_code import check_chunk
-from localnet.prices import GIB, MAX_CHUNK_BYTES, MAX_STABLE_PAGES, MAX_WASM_BYTES, WASM_PAGE
+from localnet.prices import MAX_CHUNK_BYTES, MAX_HEAP_BYTES, MAX_STABLE_PAGES, MAX_WASM_BYTES, WASM_PAGE
 from localnet.principal import to_text
 from localnet.snapshots import MAX_SNAPSHOTS, Snapshot
 from localnet.system_api import CERTIFIED_DATA_BYTES
@@ -32,7 +32,6 @@ MAX_SLICE_BYTES = 2_000_000
 """Bytes of one slice that is read (replica, ``MAX_SLICE_SIZE_BYTES``)."""
 MAX_GLOBALS = 1_000
 """Globals in uploaded metadata (replica, ``MAX_GLOBALS``)."""
-MAX_HEAP_BYTES = 4 * GIB
 
 
 def _find(management: Management, canister: Canister, snapshot_id: bytes) -> Snapshot:
@@ -75,15 +74,15 @@ def take_canister_snapshot(management: Management, call: Call, value: dict[str, 
     network, canister = management.network, call.target
     replace = value["replace_snapshot"]
     freed = _replaced(management, canister, replace)
+    snapshots.check_full(canister)
     size = snapshots.size_of(canister)
     uninstall = bool(value["uninstall_code"])
     if uninstall:
         freed += canister.code_and_state_bytes
     prices = network.prices_of(canister)
     fee = prices.execution(BASE_INSTRUCTIONS + size)
-    accounts.check_operation(canister, fee, size - freed, prices)
+    accounts.pay_for_operation(network, canister, fee, size - freed)
     snapshot = snapshots.take(canister, network.clock.now)
-    canister.cycles -= fee
     if replace is not None:
         del canister.snapshots[replace]
     canister.snapshots[snapshot.id] = snapshot
@@ -99,13 +98,14 @@ def load_canister_snapshot(management: Management, call: Call, value: dict[str, 
     snapshot = _loadable(management, call, value["snapshot_id"])
     prices = network.prices_of(canister)
     baseline = prices.execution(BASE_INSTRUCTIONS)
-    accounts.check_operation(canister, baseline, 0, prices)
+    accounts.check_operation(network, canister, baseline, 0)
     loaded = snapshots.load(network, canister, snapshot)
-    fee = baseline + prices.execution(snapshot.size)
     grown = snapshot.size + loaded.module.metadata_size - len(snapshot.certified_data) - canister.code_and_state_bytes
-    accounts.check_operation(canister, fee, grown, prices)
-    canister.cycles -= fee
+    fee = baseline + prices.execution(snapshot.size)
+    reserved = accounts.check_operation(network, canister, fee, grown)
     snapshots.put(canister, snapshot, loaded)
+    accounts.burn(network, canister, fee)
+    accounts.reserve(canister, reserved)
     details = {
         "from_canister_id": snapshot.canister if snapshot.canister != canister.id else None,
         "snapshot_id": snapshot.id,
@@ -172,7 +172,7 @@ def read_canister_snapshot_metadata(management: Management, call: Call, value: d
         "canister_version": snapshot.version,
         "certified_data": snapshot.certified_data,
         "global_timer": None if timer is None else ("active", timer) if timer else ("inactive", None),
-        "on_low_wasm_memory_hook_status": None,
+        "on_low_wasm_memory_hook_status": None if snapshot.hook is None else (snapshot.hook, None),
     }
     return candid.encode([types.SNAPSHOT_METADATA], [metadata])
 
@@ -189,8 +189,7 @@ def read_canister_snapshot_data(management: Management, call: Call, value: dict[
         raise Reject(ErrorCode.INVALID_MANAGEMENT_PAYLOAD, text)
     prices = management.network.prices_of(canister)
     fee = prices.execution(DATA_INSTRUCTIONS + size)
-    accounts.check_operation(canister, fee, 0, prices)
-    canister.cycles -= fee
+    accounts.pay_for_operation(management.network, canister, fee, 0)
     if kind == "wasm_chunk":
         piece = snapshot.chunks.get(where["hash"])
         if piece is None:
@@ -224,11 +223,11 @@ def upload_canister_snapshot_metadata(management: Management, call: Call, value:
     _check_metadata(value)
     replace = value["replace_snapshot"]
     freed = _replaced(management, canister, replace)
-    timer = value["global_timer"]
+    timer, hook = value["global_timer"], value["on_low_wasm_memory_hook_status"]
     size = value["wasm_module_size"] + value["wasm_memory_size"] + value["stable_memory_size"]
     prices = network.prices_of(canister)
     fee = prices.execution(BASE_INSTRUCTIONS + size)
-    accounts.check_operation(canister, fee, size - freed, prices)
+    accounts.pay_for_operation(network, canister, fee, size - freed)
     snapshot = Snapshot(
         id=snapshots.next_id(canister),
         taken_at=network.clock.now,
@@ -240,8 +239,8 @@ def upload_canister_snapshot_metadata(management: Management, call: Call, value:
         stable=bytearray(value["stable_memory_size"]),
         certified_data=value["certified_data"],
         global_timer=None if timer is None else timer[1] or 0,
+        hook=None if hook is None else hook[0],
     )
-    canister.cycles -= fee
     if replace is not None:
         del canister.snapshots[replace]
     canister.snapshots[snapshot.id] = snapshot
@@ -282,13 +281,12 @@ def upload_canister_snapshot_data(management: Management, call: Call, value: dic
     chunk = value["chunk"]
     prices = management.network.prices_of(canister)
     fee = prices.execution(MAX_CHUNK_BYTES if kind == "wasm_chunk" else len(chunk))
-    accounts.check_operation(canister, fee, 0, prices)
-    canister.cycles -= fee
+    accounts.pay_for_operation(management.network, canister, fee, 0)
     if kind == "wasm_chunk":
         digest = hashlib.sha256(chunk).digest()
         if digest not in snapshot.chunks:
             check_chunk(snapshot.chunks, chunk)
-            accounts.check_operation(canister, 0, MAX_CHUNK_BYTES, prices)
+            accounts.pay_for_operation(management.network, canister, 0, MAX_CHUNK_BYTES)
             snapshot.chunks[digest] = chunk
         return EMPTY_REPLY
     data = _memory(snapshot, kind)

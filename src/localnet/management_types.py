@@ -26,16 +26,21 @@ from localnet.candid import (
 )
 
 VISIBILITY = variant(controllers=NULL, public=NULL, allowed_viewers=vec(PRINCIPAL))
+ENVIRONMENT_VARIABLES = vec(record(name=TEXT, value=TEXT))
 SETTINGS = record(
     controllers=opt(vec(PRINCIPAL)),
     compute_allocation=opt(NAT),
     memory_allocation=opt(NAT),
     freezing_threshold=opt(NAT),
     reserved_cycles_limit=opt(NAT),
+    minimum_incoming_canister_call_cycles=opt(NAT),
     log_visibility=opt(VISIBILITY),
+    log_memory_limit=opt(NAT),
     snapshot_visibility=opt(VISIBILITY),
+    status_visibility=opt(VISIBILITY),
     wasm_memory_limit=opt(NAT),
     wasm_memory_threshold=opt(NAT),
+    environment_variables=opt(ENVIRONMENT_VARIABLES),
 )
 DEFINITE_SETTINGS = record(
     controllers=vec(PRINCIPAL),
@@ -43,10 +48,14 @@ DEFINITE_SETTINGS = record(
     memory_allocation=NAT,
     freezing_threshold=NAT,
     reserved_cycles_limit=NAT,
+    minimum_incoming_canister_call_cycles=NAT,
     log_visibility=VISIBILITY,
+    log_memory_limit=NAT,
     snapshot_visibility=VISIBILITY,
+    status_visibility=VISIBILITY,
     wasm_memory_limit=NAT,
     wasm_memory_threshold=NAT,
+    environment_variables=ENVIRONMENT_VARIABLES,
 )
 CANISTER_ID = record(canister_id=PRINCIPAL)
 CREATE = record(settings=opt(SETTINGS), sender_canister_version=opt(NAT64))
@@ -87,6 +96,7 @@ STATUS = record(
         canister_history_size=NAT,
         wasm_chunk_store_size=NAT,
         snapshots_size=NAT,
+        log_memory_store_size=NAT,
     ),
     cycles=NAT,
     reserved_cycles=NAT,
@@ -108,7 +118,7 @@ CHANGE = record(
         from_canister=record(canister_id=PRINCIPAL, canister_version=opt(NAT64)),
     ),
     details=variant(
-        creation=record(controllers=vec(PRINCIPAL)),
+        creation=record(controllers=vec(PRINCIPAL), environment_variables_hash=opt(BLOB)),
         code_uninstall=NULL,
         code_deployment=record(mode=variant(install=NULL, reinstall=NULL, upgrade=NULL), module_hash=BLOB),
         controllers_change=record(controllers=vec(PRINCIPAL)),
@@ -135,6 +145,10 @@ HTTP_REQUEST = record(
     transform=opt(TRANSFORM),
     is_replicated=opt(BOOL),
 )
+_RANGE = record(start=NAT64, end=NAT64)
+FETCH_LOGS = record(canister_id=PRINCIPAL, filter=opt(variant(by_idx=_RANGE, by_timestamp_nanos=_RANGE)))
+METADATA_ARGS = record(canister_id=PRINCIPAL, name=TEXT)
+METADATA = record(value=BLOB)
 LOGS = record(canister_log_records=vec(record(idx=NAT64, timestamp_nanos=NAT64, content=BLOB)))
 SNAPSHOT = record(id=BLOB, taken_at_timestamp=NAT64, total_size=NAT64)
 SNAPSHOTS = vec(SNAPSHOT)

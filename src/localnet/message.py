@@ -80,6 +80,8 @@ class OutgoingCall:
     cycles: int = 0
     deadline: int = 0
     """Nanoseconds after which the caller gives up, where it asked for a best-effort response; 0 for never."""
+    fee: int = 0
+    """What sending it cost."""
     prepaid: int = 0
     """Cycles set aside for the response: its transmission and the execution of its callback."""
 
@@ -100,6 +102,10 @@ class CanisterView:
     version: int
     freezing_cycles: int
     """Balance the canister may not go below by its own doing."""
+    memory: int = 0
+    """Bytes the canister takes of its subnet."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """Environment variables, by name."""
 
 
 @dataclass
@@ -134,6 +140,8 @@ class Context:
     response: Response | None = None
     accepted: int = 0
     burned: int = 0
+    reserved: int = 0
+    """Cycles moved from the balance to the reserved ones, for memory taken."""
     pending: OutgoingCall | None = None
     calls: list[OutgoingCall] = field(default_factory=list)
     certified_data: bytes | None = None

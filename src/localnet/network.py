@@ -23,7 +23,7 @@ from localnet.management import Management
 from localnet.message import Mode, Reply, Response
 from localnet.modules import ModuleCache
 from localnet.outcalls import Outcalls
-from localnet.prices import FREE, MAX_INGRESS_BYTES, MAX_REPLY_BYTES, Limits, Prices
+from localnet.prices import FREE, MAX_INGRESS_BYTES, MAX_REPLY_BYTES, Capacity, Limits, Prices
 from localnet.principal import MANAGEMENT, to_text
 from localnet.queries import Queries
 from localnet.runtime import Services, Shims, SnapshotPool
@@ -103,6 +103,7 @@ class Network:
         *,
         seed: int = 0,
         limits: Limits | None = None,
+        capacity: Capacity | None = None,
         shims: Shims | None = None,
         verbose: bool = False,
     ) -> None:
@@ -111,6 +112,8 @@ class Network:
         """Set when something arrived that the next round would act on."""
         self.clock = Clock(GENESIS)
         self.limits = limits or Limits()
+        self.capacity = capacity or Capacity()
+        """Of each of its subnets."""
         self.modules = modules
         self.shims = shims or Shims(modules.engine)
         self.pool = SnapshotPool()
@@ -118,7 +121,10 @@ class Network:
         self.seed = seed
         self.verbose = verbose
         self.round_number = 0
+        self.minted = 0
+        """Cycles made out of nothing so far."""
         self.burned = 0
+        """Cycles charged so far: what is minted and not burned is in balances, or on its way in a call."""
         self.canisters: dict[bytes, Canister] = {}
         self.ingress: dict[bytes, Ingress] = {}
         self.subnets: dict[bytes, Subnet] = {}
@@ -153,7 +159,11 @@ class Network:
 
     def prices_of(self, canister: Canister) -> Prices:
         """The price table of a canister's subnet."""
-        return FREE if self.subnets[canister.subnet].kind in FREE_KINDS else self.prices
+        return self.prices_on(self.subnets[canister.subnet])
+
+    def prices_on(self, subnet: Subnet) -> Prices:
+        """The price table of a subnet."""
+        return FREE if subnet.kind in FREE_KINDS else self.prices
 
     def services(self, canister_prices: Prices) -> Services:
         """What a runtime needs from this network."""
@@ -175,27 +185,28 @@ class Network:
             return None
         return next((s for s in self.subnets.values() if s.first <= index <= s.last), None)
 
-    def allocate_id(self, subnet: Subnet, specified: bytes | None) -> tuple[bytes, Subnet]:
-        """A free canister id on a subnet, or the specified one where its subnet allows that. Raises `Reject`."""
-        if specified is not None:
-            home = self.subnet_of(specified)
-            if home is None or home.kind not in SPECIFIED_ID_KINDS:
-                raise Reject(
-                    ErrorCode.CANISTER_NOT_HOSTED_BY_SUBNET,
-                    f"The `specified_id` {to_text(specified)} is invalid: only subnets of the kinds "
-                    f"{', '.join(sorted(SPECIFIED_ID_KINDS))} create canisters with an id in their range",
-                )
-            if specified in self.canisters:
-                raise Reject(
-                    ErrorCode.CANISTER_ID_ALREADY_EXISTS, f"Canister {to_text(specified)} is already installed."
-                )
-            return specified, home
+    def home_of(self, specified: bytes) -> Subnet:
+        """The subnet to create a canister with a specified id on. Raises `Reject` when that is not possible."""
+        home = self.subnet_of(specified)
+        if home is None or home.kind not in SPECIFIED_ID_KINDS:
+            raise Reject(
+                ErrorCode.CANISTER_NOT_HOSTED_BY_SUBNET,
+                f"The `specified_id` {to_text(specified)} is invalid: only subnets of the kinds "
+                f"{', '.join(sorted(SPECIFIED_ID_KINDS))} create canisters with an id in their range",
+            )
+        if specified in self.canisters:
+            text = f"Canister {to_text(specified)} is already installed."
+            raise Reject(ErrorCode.CANISTER_ID_ALREADY_EXISTS, text)
+        return home
+
+    def allocate_id(self, subnet: Subnet) -> bytes:
+        """A free canister id on a subnet. Raises `Reject`."""
         while subnet.next_index < RANGE_SIZE:
             canister_id = principal.canister_id(subnet.first + subnet.next_index)
             subnet.next_index += 1
             if canister_id not in self.canisters:
-                return canister_id, subnet
-        raise Reject(ErrorCode.SUBNET_NOT_FOUND, f"subnet {to_text(subnet.id)} has no canister ids left")
+                return canister_id
+        raise Reject(ErrorCode.SUBNET_OVERSUBSCRIBED, f"subnet {to_text(subnet.id)} has no canister ids left")
 
     def default_subnet(self) -> Subnet:
         """Where canisters go when nobody said where: the first application subnet, else the first of all."""
@@ -278,7 +289,6 @@ class Network:
             return rid
         origin = IngressOrigin(rid, sender)
         message = CallMessage(origin, method, arg)
-        size = len(arg) + len(method.encode()) + INGRESS_OVERHEAD_BYTES
         if callee == MANAGEMENT or callee in self.subnets:
             payer, subnet = self.management.admit_ingress(sender, method, arg, effective)
             message.subnet = subnet.id
@@ -291,12 +301,19 @@ class Network:
             queue = payer.queue
         if payer is not None:
             prices = self.prices_of(payer)
-            accounts.withdraw(payer, prices.ingress(size), prices)
+            fee = prices.ingress(self.ingress_size(method, arg))
+            accounts.withdraw(payer, fee, prices)
+            self.burned += fee
         home = effective if callee == MANAGEMENT and effective else callee
         self.ingress[rid] = Ingress(rid, sender, callee, home, subnet.id, self.clock.now)
         queue.append(message)
         self.work.set()
         return rid
+
+    @staticmethod
+    def ingress_size(method: str, arg: bytes) -> int:
+        """Bytes an ingress message is charged for."""
+        return len(arg) + len(method.encode()) + INGRESS_OVERHEAD_BYTES
 
     def _inspect(self, canister: Canister, sender: bytes, method: str, arg: bytes) -> None:
         module = self.scheduler.module_of(canister)

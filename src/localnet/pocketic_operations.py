@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from localnet import principal
+from localnet import accounts, principal
 from localnet.canister import Canister
 from localnet.errors import BadRequest, Reject
 from localnet.instances import Instance
@@ -95,7 +95,7 @@ def _add_cycles(instance: Instance, body: Any) -> Any:
     if not 0 <= amount < 1 << 128:
         raise BadRequest(f"amount is {amount}, it must be a number of cycles below 2^128")
     canister = _canister(instance, body)
-    canister.cycles += amount
+    accounts.mint(instance.network, canister, amount)
     return {"cycles": canister.cycles}
 
 

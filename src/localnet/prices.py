@@ -1,9 +1,10 @@
 """Every price and limit in cycles, bytes and instructions, in one table, and the formulas over it.
 
-Prices are those of a 13-node application subnet. Sources: "Cycles costs" and "Resource limits" of the IC
-developer documentation (docs.internetcomputer.org, 2025) and the published fee configuration of the
-replica (`rs/config/src/subnet_config.rs`, `CyclesAccountManagerConfig::application_subnet`).
-This module charges nobody: see `accounts`.
+This module charges nobody: see `accounts`. Prices are those of a 13-node application subnet. Sources: "Cycle
+costs" and "Resource limits" of the IC developer documentation (2026), the replica's fee configuration
+(``CyclesAccountManagerConfig::application_subnet``) where the documentation is silent. Where the two differ
+the documentation counts: newer replica sources have 317 500 cycles for a GiB second and 10 000 cycles a
+second for every canister, which the documentation does not know.
 """
 
 from __future__ import annotations
@@ -35,6 +36,16 @@ DEFAULT_PROVISIONAL_CYCLES = 100_000_000_000_000
 DEFAULT_FREEZING_THRESHOLD = 30 * SECONDS_PER_DAY
 DEFAULT_RESERVED_CYCLES_LIMIT = 5_000_000_000_000
 DEFAULT_WASM_MEMORY_LIMIT = 3 * GIB
+MIN_LOG_BYTES = 4 * 1024
+MAX_LOG_BYTES = 2 * 1024 * 1024
+MAX_LOGS_REPLY_BYTES = 2_000_000
+"""Reply of ``fetch_canister_logs`` that a canister must be able to pay for."""
+MAX_VIEWERS = 10
+MAX_ENVIRONMENT_VARIABLES = 20
+MAX_ENVIRONMENT_TEXT_BYTES = 128
+"""Longest name and longest value of an environment variable."""
+RESERVATION_SECONDS = 300_000_000
+"""Storage that is reserved for memory taken when the subnet is full: nearly ten years of it."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +57,26 @@ class Limits:
     install: int = 300_000_000_000
     inspect: int = 200_000_000
     round: int = 7_000_000_000
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What the canisters of one subnet can have together ("Resource limits", "Storage reservation")."""
+
+    memory: int = 2048 * GIB
+    """Bytes."""
+    memory_threshold: int = 750 * GIB
+    """Bytes beyond which whoever takes more memory must reserve cycles for it."""
+    compute: int = 299
+    """Percent of compute allocation."""
+
+    def reservation(self, used: int) -> tuple[int, int]:
+        """Bytes above the threshold and seconds to pay for them, of a subnet where ``used`` bytes are taken."""
+        above = min(used, self.memory) - min(self.memory_threshold, self.memory)
+        room = self.memory - self.memory_threshold
+        if above <= 0 or room <= 0:
+            return 0, 0
+        return above, RESERVATION_SECONDS * above // room // 2
 
 
 @dataclass(frozen=True)
@@ -66,6 +97,8 @@ class Prices:
     http_per_node: int = 60_000
     http_request_byte: int = 400
     http_response_byte: int = 800
+    logs_per_node: int = 5_000_000
+    logs_byte_per_node: int = 80
 
     def execution(self, instructions: int) -> int:
         """The fee of one update message that executed so many instructions."""
@@ -82,6 +115,10 @@ class Prices:
     def compute(self, percent: int, seconds: int) -> int:
         """The fee for a compute allocation of ``percent`` for ``seconds``."""
         return percent * seconds * self.compute_percent_second
+
+    def logs(self, size: int) -> int:
+        """The fee of a canister for ``size`` bytes of another one's log (replica, ``fetch_canister_logs_fee``)."""
+        return (self.logs_per_node + self.logs_byte_per_node * size) * self.nodes
 
     def http_request(self, request_size: int, max_response_bytes: int) -> int:
         """The fee of an HTTPS outcall: the published formula, in the sizes of request and largest response."""
@@ -108,5 +145,7 @@ FREE = Prices(
     http_per_node=0,
     http_request_byte=0,
     http_response_byte=0,
+    logs_per_node=0,
+    logs_byte_per_node=0,
 )
 """System subnets (NNS, SNS, II, Bitcoin, System) charge nothing."""

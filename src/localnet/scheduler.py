@@ -26,7 +26,7 @@ from localnet.canister import (
 from localnet.errors import ErrorCode, Reject
 from localnet.message import CanisterView, Context, Mode, OutgoingCall, Rejection, Reply, Response
 from localnet.modules import CompiledModule
-from localnet.prices import MAX_HEAP_BYTES, MAX_REMOTE_CALL_BYTES
+from localnet.prices import MAX_REMOTE_CALL_BYTES
 from localnet.principal import MANAGEMENT, to_text
 from localnet.runtime import Outcome, Runtime
 from localnet.streams import not_found
@@ -136,8 +136,8 @@ class Scheduler:
 
     def _charge(self, canister: Canister) -> None:
         network = self._network
-        if not accounts.charge_for_time(canister, network.clock.now, network.prices_of(canister)):
-            network.management.installer.uninstall(canister, TaskOrigin(), None)
+        if not accounts.charge_for_time(network, canister):
+            network.management.installer.run_dry(canister)
 
     def _time_out_stops(self, canister: Canister) -> None:
         for waiter in list(canister.stop_waiters):
@@ -171,8 +171,7 @@ class Scheduler:
 
     def _watch_memory(self, canister: Canister) -> None:
         """Run the canister's hook when its remaining Wasm memory has fallen below the threshold."""
-        settings = canister.settings
-        if canister.heap_bytes + settings.wasm_memory_threshold <= (settings.wasm_memory_limit or MAX_HEAP_BYTES):
+        if not canister.is_low_on_memory:
             canister.low_memory = LowMemory.NO
         elif canister.low_memory is LowMemory.NO:
             canister.low_memory = LowMemory.READY
@@ -206,6 +205,14 @@ class Scheduler:
 
     def _admit(self, canister: Canister, message: CallMessage) -> tuple[Mode, str]:
         """Mode and export to execute a call with. Raises `Reject` when the canister cannot take it."""
+        least = canister.settings.minimum_incoming_canister_call_cycles
+        origin = message.origin
+        if isinstance(origin, CallOrigin) and origin.caller != canister.id and message.cycles < least:
+            raise Reject(
+                ErrorCode.INSUFFICIENT_CYCLES_IN_CALL,
+                f"Canister {to_text(canister.id)} requires at least {least} cycles with a call, but {message.cycles} "
+                "were sent.",
+            )
         self.check_running(canister)
         kind = self.module_of(canister).methods.get(message.method)
         if kind == "composite_query":
@@ -245,13 +252,16 @@ class Scheduler:
     def context(self, canister: Canister, mode: Mode, limit: int) -> Context:
         """A context with the facts every execution sees."""
         network = self._network
+        memory = accounts.allocated(canister)
         view = CanisterView(
             id=canister.id,
             subnet=canister.subnet,
             controllers=frozenset(canister.settings.controllers),
             status=int(canister.status),
             version=canister.version,
-            freezing_cycles=accounts.freezing_cycles(canister, network.prices_of(canister)),
+            freezing_cycles=accounts.freezing_cycles_of(canister, network.prices_of(canister), memory),
+            memory=memory,
+            environment=canister.settings.environment_variables,
         )
         return Context(
             mode=mode,
@@ -291,7 +301,8 @@ class Scheduler:
         runtime.begin(context, counts=mode is not Mode.REPLICATED_QUERY)
         outcome = runtime.run_export(export)
         error = self._settle(canister, runtime, outcome, number)
-        canister.cycles += prepaid - prices.execution(outcome.instructions)
+        canister.cycles += prepaid
+        accounts.burn(network, canister, prices.execution(outcome.instructions))
         self._conclude(canister, number, error)
         return True
 
@@ -306,11 +317,11 @@ class Scheduler:
         canister.outstanding[callee] = canister.outstanding.get(callee, 1) - 1
         if canister.outstanding[callee] <= 0:
             del canister.outstanding[callee]
-        budget = callback.call.prepaid - accounts.response_cost(message.response, prices)
+        cost = accounts.response_cost(message.response, prices)
         call_context = canister.contexts.get(callback.context)
         runtime = canister.runtime
         if call_context is None or runtime is None:
-            canister.cycles += max(0, budget)
+            self._give_back(canister, callback.call, cost)
             self._after_context(canister)
             return
         call_context.outstanding -= 1
@@ -328,8 +339,14 @@ class Scheduler:
         used = outcome.instructions
         if error is not None and call.cleanup is not None:
             used += self._clean_up(canister, runtime, call, callback.context, context, error)
-        canister.cycles += max(0, budget - prices.execution(used))
+        self._give_back(canister, call, cost + prices.execution(used))
         self._conclude(canister, callback.context, error)
+
+    def _give_back(self, canister: Canister, call: OutgoingCall, cost: int) -> None:
+        """Return what was set aside for a call's response, less what the response cost."""
+        rest = max(0, call.prepaid - cost)
+        canister.cycles += rest
+        self._network.burned += call.prepaid - rest
 
     def _callback_context(self, canister: Canister, call_context: CallContext, mode: Mode) -> Context:
         context = self.context(canister, mode, self._network.limits.update)
@@ -387,24 +404,38 @@ class Scheduler:
             error = wasm_memory_error(canister, canister.heap_bytes)
             if error is not None:
                 return error
-        if context.mode in (Mode.REPLY, Mode.REJECT, Mode.CLEANUP):
+        if context.mode is Mode.REPLICATED_QUERY:
             return None
-        grown = canister.memory_usage
-        name = to_text(canister.id)
-        need = accounts.freezing_cycles(canister, self._network.prices_of(canister))
-        if need > context.canister.freezing_cycles and context.balance < need:
-            return Reject(
-                ErrorCode.INSUFFICIENT_CYCLES_IN_MEMORY_GROW,
-                f"Error from Canister {name}: Canister cannot grow memory to {grown} bytes due to insufficient "
-                f"cycles. At least {need - context.balance} additional cycles are required.",
-            )
+        try:
+            self._take_memory(canister, context)
+        except Reject as reject:
+            text = f"Error from Canister {to_text(canister.id)}: {reject.message}"
+            return Reject(reject.error_code, text)
         return None
+
+    def _take_memory(self, canister: Canister, context: Context) -> None:
+        """Reserve cycles for the memory a message took. Raises `Reject` when the canister may not have it."""
+        network = self._network
+        before, after = context.canister.memory, accounts.allocated(canister)
+        if after <= before:
+            return
+        need = accounts.freezing_cycles_of(canister, network.prices_of(canister), after)
+        if context.mode not in (Mode.REPLY, Mode.REJECT, Mode.CLEANUP) and context.balance < need:
+            raise accounts.cannot_grow(after - before, need - context.balance)
+        try:
+            reservation = accounts.growth_reservation(network, canister, before, after)
+        except Reject as reject:
+            raise Reject(ErrorCode.CANISTER_OUT_OF_MEMORY, "Canister exceeded its allowed memory") from reject
+        accounts.check_reservation(canister, after - before, reservation, context.balance)
+        context.balance -= reservation
+        context.reserved = reservation
 
     def apply(self, canister: Canister, context: Context) -> None:
         """Apply balance, certified data and timer of an execution that ended well."""
         if context.pending is not None:
             context.balance += context.pending.cycles
         canister.cycles = context.balance
+        canister.reserved += context.reserved
         self._network.burned += context.burned
         if context.certified_data is not None:
             canister.certified_data = context.certified_data
@@ -448,6 +479,7 @@ class Scheduler:
         if call.deadline:
             canister.deadlines[callback] = call.deadline
         network = self._network
+        network.burned += call.fee
         home = network.streams.destination(canister, call)
         manages = call.callee == MANAGEMENT or call.callee in network.subnets
         remote = home is not None and home.id != canister.subnet
@@ -487,6 +519,7 @@ class Scheduler:
         """Queue the response of a call for its caller, unless the caller has given up waiting."""
         canister = self._network.canisters.get(caller)
         if canister is None:
+            self._network.burned += message.refund
             return
         if message.best_effort and canister.deadlines.pop(message.callback, None) is None:
             canister.cycles += message.refund
@@ -499,7 +532,9 @@ class Scheduler:
         if not isinstance(origin, CallOrigin) or not 0 < origin.deadline < self._network.clock.now:
             return False
         caller = self._network.canisters.get(origin.caller)
-        if caller is not None:
+        if caller is None:
+            self._network.burned += message.cycles
+        else:
             caller.cycles += message.cycles
         return True
 

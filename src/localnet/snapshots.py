@@ -47,6 +47,8 @@ class Snapshot:
     certified_data: bytes
     global_timer: int | None
     """Nanoseconds since 1970; 0 is inactive, None says nothing about it (uploaded snapshots only)."""
+    hook: str | None
+    """State of ``canister_on_low_wasm_memory`` (`LowMemory`'s values), None as for the timer."""
     chunks: dict[bytes, bytes] = field(default_factory=dict)
 
     @property
@@ -77,12 +79,18 @@ def size_of(canister: Canister) -> int:
     return code + memories + canister.chunk_bytes + len(canister.certified_data)
 
 
-def take(canister: Canister, now: int) -> Snapshot:
-    """A snapshot of the canister as it is. Raises `Reject` when it is empty."""
-    runtime = canister.runtime
-    if canister.module is None or runtime is None:
+def check_full(canister: Canister) -> None:
+    """Raise `Reject` when the canister is empty: there is nothing to take a snapshot of."""
+    if canister.module is None:
         text = f"Failed to create snapshot for empty canister {to_text(canister.id)}:"
         raise Reject(ErrorCode.CANISTER_REJECTED_MESSAGE, text)
+
+
+def take(canister: Canister, now: int) -> Snapshot:
+    """A snapshot of a canister that is not empty."""
+    runtime = canister.runtime
+    assert canister.module is not None
+    assert runtime is not None
     return Snapshot(
         id=next_id(canister),
         taken_at=now,
@@ -94,6 +102,7 @@ def take(canister: Canister, now: int) -> Snapshot:
         stable=runtime.stable.read(),
         certified_data=canister.certified_data,
         global_timer=canister.global_timer,
+        hook=canister.low_memory.value,
         chunks=dict(canister.chunks),
     )
 
@@ -129,9 +138,20 @@ def load(network: Network, canister: Canister, snapshot: Snapshot) -> Loaded:
 def put(canister: Canister, snapshot: Snapshot, loaded: Loaded) -> None:
     """Replace the canister's code and state by the snapshot's.
 
-    The timer stays as it is, unless the snapshot was uploaded and says what it should be.
+    Timer and low-memory hook stay as they are, unless the snapshot was uploaded and says what they should be.
+    Raises `Reject`, and then nothing is changed, when that cannot be.
     """
+    before = canister.module, canister.runtime
     canister.module, canister.runtime = loaded.module, loaded.runtime
+    if snapshot.uploaded and snapshot.hook is not None:
+        low = canister.is_low_on_memory
+        if low != (snapshot.hook != "condition_not_satisfied"):
+            canister.module, canister.runtime = before
+            raise _inconsistent(
+                f"Hook status ({snapshot.hook}) of uploaded snapshot is inconsistent with the canister's state (hook "
+                f"condition satisfied: {str(low).lower()})."
+            )
+        canister.low_memory = type(canister.low_memory)(snapshot.hook)
     canister.chunks = dict(snapshot.chunks)
     canister.certified_data = snapshot.certified_data
     if snapshot.uploaded and snapshot.global_timer is not None:

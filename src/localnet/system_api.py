@@ -20,7 +20,7 @@ import wasmtime
 from localnet import native, system_calls
 from localnet.errors import ErrorCode, Reject, RejectCode
 from localnet.message import REPLICATED, Context, Mode, OutgoingCall, Rejection, Reply
-from localnet.prices import MAX_LOCAL_CALL_BYTES, MAX_OUTSTANDING_CALLS, Prices
+from localnet.prices import MAX_ENVIRONMENT_TEXT_BYTES, MAX_LOCAL_CALL_BYTES, MAX_OUTSTANDING_CALLS, Prices
 
 MAX_LOG_BYTES = 4 * 1024
 MAX_TRAP_TEXT = 16 * 1024
@@ -411,6 +411,58 @@ class SystemApi:
     def root_key_copy(self, dst: int, offset: int, size: int) -> None:
         self._copy(self._host.root_key(), dst, offset, size, "ic0.root_key_copy")
 
+    # Environment variables -------------------------------------------------------------------------
+
+    def _variable(self, src: int, size: int) -> tuple[str, bytes | None]:
+        """Name and value of a variable named in the heap; no value for one the canister does not have."""
+        if size & _U32 > MAX_ENVIRONMENT_TEXT_BYTES:
+            raise violation(
+                f"ic0.env_var: the name has {size & _U32} bytes, at most {MAX_ENVIRONMENT_TEXT_BYTES} are allowed"
+            )
+        try:
+            name = self._read(src, size).decode()
+        except UnicodeDecodeError as error:
+            raise violation("ic0.env_var: the name is not UTF-8") from error
+        value = self._context.canister.environment.get(name)
+        return name, value.encode() if value is not None else None
+
+    def _value(self, src: int, size: int) -> bytes:
+        name, value = self._variable(src, size)
+        if value is None:
+            raise violation(f"ic0.env_var: there is no environment variable {name!r}")
+        return value
+
+    def _name(self, index: int) -> bytes:
+        names = sorted(self._context.canister.environment)
+        index &= _U32
+        if index >= len(names):
+            raise violation(f"ic0.env_var: index {index} is out of bounds, there are {len(names)} variables")
+        return names[index].encode()
+
+    @_ic0(":i", _ALL)
+    def env_var_count(self) -> int:
+        return len(self._context.canister.environment)
+
+    @_ic0("i:i", _ALL)
+    def env_var_name_size(self, index: int) -> int:
+        return len(self._name(index))
+
+    @_ic0("iiii:", _ALL)
+    def env_var_name_copy(self, index: int, dst: int, offset: int, size: int) -> None:
+        self._copy(self._name(index), dst, offset, size, "ic0.env_var_name_copy name")
+
+    @_ic0("ii:i", _ALL)
+    def env_var_name_exists(self, src: int, size: int) -> int:
+        return int(self._variable(src, size)[1] is not None)
+
+    @_ic0("ii:i", _ALL)
+    def env_var_value_size(self, src: int, size: int) -> int:
+        return len(self._value(src, size))
+
+    @_ic0("iiiii:", _ALL)
+    def env_var_value_copy(self, src: int, name_size: int, dst: int, offset: int, size: int) -> None:
+        self._copy(self._value(src, name_size), dst, offset, size, "ic0.env_var_value_copy value")
+
     # Calls -----------------------------------------------------------------------------------------
 
     @_ic0("iiiiiiii:", _CALLING)
@@ -512,7 +564,7 @@ class SystemApi:
                 self._drop_pending()
                 return int(RejectCode.SYS_TRANSIENT)
             context.balance -= fee + prepaid
-            pending.prepaid = prepaid
+            pending.fee, pending.prepaid = fee, prepaid
         context.outstanding[pending.callee] = outstanding + 1
         context.calls.append(pending)
         context.pending = None

@@ -39,10 +39,14 @@ def manager(net: Network) -> Principal:
     return net.deploy(canister(PASSING, memory="40"))
 
 
+def payload(method: str, argument: bytes, cycles: int = 0) -> bytes:
+    """Argument of ``manage`` for a call to a management method."""
+    return cycles.to_bytes(8, "little") + bytes([len(method)]) + method.encode() + argument
+
+
 def through(net: Network, manager: Principal, method: str, kind: candid.Type, value: Any, cycles: int = 0) -> bytes:
     """Call a management method as a canister."""
-    payload = cycles.to_bytes(8, "little") + bytes([len(method)]) + method.encode() + candid.encode([kind], [value])
-    return net.update(manager, "manage", payload)
+    return net.update(manager, "manage", payload(method, candid.encode([kind], [value]), cycles))
 
 
 def info(net: Network, manager: Principal, target: Principal, changes: int = 100) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from localnet import candid
 from localnet import management_types as types
 from localnet.candid import NAT, PRINCIPAL, record
 from tests.localnet.passing import info, manager, through
-from tests.localnet.wat import COUNTER, canister, number
+from tests.localnet.wat import COUNTER, canister, custom_section, number
 from tests.support.network import ANONYMOUS, CallRejected, Network, Principal
 
 __all__ = ["manager"]
@@ -52,7 +52,7 @@ def test_settings_are_kept_and_shown(net: Network) -> None:
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("compute_allocation", 101), ("freezing_threshold", 1 << 64), ("memory_allocation", 1 << 49)],
+    [("compute_allocation", 101), ("freezing_threshold", 1 << 64), ("memory_allocation", 1 << 64)],
 )
 def test_settings_out_of_range_are_refused_with_their_value(net: Network, setting: str, value: int) -> None:
     target = net.create()
@@ -103,13 +103,26 @@ def test_upgrade_hooks_run_and_pre_upgrade_can_be_skipped(net: Network) -> None:
 
 
 def test_an_upgrade_can_keep_the_heap(net: Network) -> None:
-    module = canister(UPGRADING)
+    module = canister(UPGRADING) + custom_section("icp:private enhanced-orthogonal-persistence")
     target = net.deploy(module)
     net.update(target, "remember")
     net.upgrade(target, module, wasm_memory_persistence=("keep", None))
     assert number(net.query(target, "remembered")) == 5
-    net.upgrade(target, module)
+    net.upgrade(target, module, wasm_memory_persistence=("replace", None))
     assert number(net.query(target, "remembered")) == 0
+
+
+def test_keeping_the_heap_is_for_modules_that_are_made_for_it(net: Network) -> None:
+    plain = canister(UPGRADING)
+    made = plain + custom_section("icp:private enhanced-orthogonal-persistence")
+    target = net.deploy(plain)
+    with pytest.raises(CallRejected, match="Invalid upgrade option") as caught:
+        net.upgrade(target, plain, wasm_memory_persistence=("keep", None))
+    assert caught.value.error_code == "CanisterContractViolation"
+    net.upgrade(target, made)
+    with pytest.raises(CallRejected, match="Missing upgrade option") as caught:
+        net.upgrade(target, made)
+    assert caught.value.error_code == "CanisterContractViolation"
 
 
 @pytest.mark.parametrize("hook", ["canister_pre_upgrade", "canister_post_upgrade", "start"])
@@ -290,6 +303,26 @@ def test_canister_info_tells_the_history(net: Network, manager: Principal) -> No
         net.manage("canister_info", types.INFO_ARGS, {"canister_id": target.bytes})
 
 
+def test_metadata_is_public_or_for_controllers(net: Network, manager: Principal) -> None:
+    sections = custom_section("icp:public about", b"all") + custom_section("icp:private notes", b"mine")
+    target = net.deploy(canister(COUNTER) + sections)
+
+    def ask(name: str) -> bytes:
+        value = {"canister_id": target.bytes, "name": name}
+        reply = through(net, manager, "canister_metadata", types.METADATA_ARGS, value)
+        return candid.decode(reply, [types.METADATA])[0]["value"]
+
+    assert ask("about") == b"all"
+    for name in ("notes", "nothing"):
+        with pytest.raises(CallRejected, match=f"no metadata section with the name {name}"):
+            ask(name)
+    net.update_settings(target, controllers=[ANONYMOUS, manager])
+    assert ask("notes") == b"mine"
+    net.uninstall(target)
+    with pytest.raises(CallRejected, match="no Wasm module"):
+        ask("about")
+
+
 def test_cycles_are_deposited_and_topped_up(net: Network, manager: Principal) -> None:
     target = net.create(cycles=1_000)
     through(net, manager, "deposit_cycles", types.CANISTER_ID, {"canister_id": target.bytes}, 5_000)
@@ -307,8 +340,11 @@ def test_logs_are_for_controllers_unless_public(net: Network) -> None:
 
 
 def test_unknown_methods_and_broken_arguments_are_refused(net: Network) -> None:
-    with pytest.raises(CallRejected, match="no method 'sign_with_ecdsa'"):
-        net.update(None, "sign_with_ecdsa", b"DIDL\0\0")
+    unknown = ("sign_with_ecdsa", "vetkd_derive_key", "subnet_info", "node_metrics_history", "canister_metrics")
+    for method in unknown:
+        with pytest.raises(CallRejected, match=f"no method '{method}'") as caught:
+            net.update(None, method, b"DIDL\0\0")
+        assert caught.value.error_code == "CanisterMethodNotFound"
     with pytest.raises(CallRejected, match="Error decoding candid") as caught:
         net.update(None, "start_canister", b"DIDL\0\1\x7d\1")
     assert caught.value.error_code == "InvalidManagementPayload"

@@ -401,6 +401,29 @@ def test_an_uploaded_timer_is_set_when_the_snapshot_is_loaded(net: Network) -> N
     assert number(net.update(source, "arm")) == when
 
 
+def test_an_uploaded_state_of_the_low_memory_hook_must_fit_the_memory(net: Network) -> None:
+    source = net.deploy(canister(COUNTER))
+    taken = net.take_snapshot(source)["id"]
+    metadata = read_metadata(net, source, taken)
+    assert metadata["on_low_wasm_memory_hook_status"] == ("condition_not_satisfied", None)
+    module = read_data(net, source, taken, "wasm_module", offset=0, size=metadata["wasm_module_size"])
+    states = {}
+    for state in ("condition_not_satisfied", "executed"):
+        states[state] = upload_metadata(net, source, {**metadata, "on_low_wasm_memory_hook_status": (state, None)})
+        upload_data(net, source, states[state], ("wasm_module", {"offset": 0}), module)
+    with pytest.raises(CallRejected, match="Hook status") as caught:
+        net.load_snapshot(source, states["executed"])
+    assert caught.value.error_code == "InvalidManagementPayload"
+    net.load_snapshot(source, states["condition_not_satisfied"])
+    # A threshold larger than what the limit leaves beside one page: memory is low.
+    net.update_settings(source, wasm_memory_limit=100_000, wasm_memory_threshold=50_000)
+    with pytest.raises(CallRejected, match="condition satisfied: true"):
+        net.load_snapshot(source, states["condition_not_satisfied"])
+    net.load_snapshot(source, states["executed"])
+    taken = net.take_snapshot(source)["id"]
+    assert read_metadata(net, source, taken)["on_low_wasm_memory_hook_status"] == ("executed", None)
+
+
 def test_slices_outside_of_a_snapshot_are_refused(net: Network) -> None:
     target = net.deploy(state_module())
     taken = net.take_snapshot(target)["id"]

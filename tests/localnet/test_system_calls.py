@@ -20,7 +20,7 @@ CACHE = ModuleCache(signatures())
 NETWORK = Network(["Application"], CACHE)
 STABLE_PAGES = 3
 LIMIT = Limits().update
-VIEW = CanisterView(b"\x01" * 10, b"\x02" * 29, frozenset(), 1, 0, 0)
+VIEW = CanisterView(b"\x01" * 10, b"\x02" * 29, frozenset(), 1, 0, 0, environment={"": "v" * 20, "n" * 20: ""})
 BYTES = 8
 """What every size is in the calls below."""
 NEW_CALL = "(call $call_new {})".format("(i32.const 0)" * 8)
@@ -79,12 +79,17 @@ def test_every_system_call_has_a_price() -> None:
     assert {name for name in signatures() if not name.startswith("stable")} == PRICES.keys()
 
 
-@pytest.mark.parametrize("name", sorted(PRICES.keys() - {"trap", "debug_print"}))
+@pytest.mark.parametrize("name", sorted(PRICES.keys() - {"trap", "debug_print", "env_var_name_copy"}))
 def test_a_system_call_costs_its_price_and_nothing_else(name: str) -> None:
     before = NEW_CALL if name.startswith("call_") and name != "call_new" else ""
     price = PRICES[name]
     expected = price.fixed + price.per_byte * BYTES * len(price.sizes)
     assert cost(call_of(name), before, MODES.get(name, Mode.UPDATE)) == (0, expected)
+
+
+def test_copying_the_name_of_a_variable_costs_by_the_byte() -> None:
+    call = "(call $env_var_name_copy (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 20))"
+    assert cost(call) == (0, 500 + 20)
 
 
 def test_a_reply_costs_fifty_instructions_a_byte() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import wasmtime
 from ic.principal import Principal
 
+from localnet.candid import uleb
 from localnet.system_api import signatures
 
 NOTHING = -1 & 0xFFFFFFFF
@@ -48,6 +49,12 @@ def canister(body: str, data: Mapping[int, bytes] | None = None, memory: str = "
     ]
     module = "\n".join(["(module", *imports, f"(memory {memory})", *segments, text, ")"])
     return bytes(wasmtime.wat2wasm(module))
+
+
+def custom_section(name: str, content: bytes = b"") -> bytes:
+    """A custom section to append to a module, for example ``icp:public NAME``."""
+    body = uleb(len(name.encode())) + name.encode() + content
+    return b"\x00" + uleb(len(body)) + body
 
 
 def number(data: bytes) -> int:

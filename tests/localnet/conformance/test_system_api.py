@@ -40,6 +40,12 @@ WHERE = {
     "canister_cycle_balance": EVERYWHERE,
     "canister_cycle_balance128": EVERYWHERE,
     "canister_liquid_cycle_balance128": EVERYWHERE,
+    "env_var_count": EVERYWHERE,
+    "env_var_name_size": EVERYWHERE,
+    "env_var_name_copy": EVERYWHERE,
+    "env_var_name_exists": EVERYWHERE,
+    "env_var_value_size": EVERYWHERE,
+    "env_var_value_copy": EVERYWHERE,
     "canister_status": EVERYWHERE,
     "canister_version": EVERYWHERE,
     "subnet_self_size": EVERYWHERE,
@@ -174,9 +180,14 @@ TRAPS_ON_ZEROS = {
     "call_cycles_add",
     "call_cycles_add128",
     "call_perform",
+    "env_var_name_size",
+    "env_var_name_copy",
+    "env_var_value_size",
+    "env_var_value_copy",
     "trap",
 }
-"""Functions that trap in a heartbeat for want of a call under construction: their row says nothing about T."""
+"""Functions that trap in a heartbeat for want of a call under construction, or of an environment variable: their row
+says nothing about T."""
 
 
 @pytest.mark.parametrize("name", WHERE)
