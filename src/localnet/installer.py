@@ -34,6 +34,8 @@ class InstallRequest:
     module: bytes
     arg: bytes
     caller: bytes
+    assembly: int = 0
+    """Instructions for putting the module together from chunks."""
 
 
 class Installer:
@@ -121,7 +123,7 @@ class _Steps:
         self._compiled = compiled
         self._prepaid = prepaid
         self._memory_before = accounts.allocated(canister)
-        self.used = 0
+        self.used = request.assembly
 
     def _context(self, mode: Mode) -> Context:
         limit = max(0, self._network.limits.install - self.used)

@@ -22,17 +22,19 @@ if TYPE_CHECKING:
 
 UPLOAD_CHUNK_INSTRUCTIONS = 200_000_000
 """Instructions an upload to the chunk store is charged for (replica configuration)."""
+HASH_BYTES = 32
 
 
 def check_chunk(store: dict[bytes, bytes], chunk: bytes) -> None:
     """Raise `Reject` when a chunk is too large, or new and the store is full."""
-    problem = ""
     if len(chunk) > MAX_CHUNK_BYTES:
-        problem = f"Wasm chunk size exceeds the maximum chunk size of {MAX_CHUNK_BYTES} bytes: {len(chunk)}"
-    elif len(store) >= MAX_CHUNKS and hashlib.sha256(chunk).digest() not in store:
-        problem = f"Wasm chunk store has already reached maximum capacity of {MAX_CHUNKS} chunks"
-    if problem:
-        raise Reject(ErrorCode.CANISTER_CONTRACT_VIOLATION, f"Error from Wasm chunk store: {problem}")
+        raise _store_error(f"Wasm chunk size exceeds the maximum chunk size of {MAX_CHUNK_BYTES} bytes: {len(chunk)}")
+    if len(store) >= MAX_CHUNKS and hashlib.sha256(chunk).digest() not in store:
+        raise _store_error(f"Wasm chunk store has already reached maximum capacity of {MAX_CHUNKS} chunks")
+
+
+def _store_error(text: str) -> Reject:
+    return Reject(ErrorCode.CANISTER_CONTRACT_VIOLATION, f"Error from Wasm chunk store: {text}")
 
 
 @method(types.INSTALL, Access.CONTROLLER)
@@ -43,9 +45,11 @@ def install_code(management: Management, call: Call, value: dict[str, Any]) -> b
     return EMPTY_REPLY
 
 
-def _install(management: Management, call: Call, canister: Canister, value: dict[str, Any], module: bytes) -> None:
+def _install(
+    management: Management, call: Call, canister: Canister, value: dict[str, Any], module: bytes, chunks: int = 0
+) -> None:
     kind, options = value["mode"]
-    request = InstallRequest(kind, options or {}, module, value["arg"], call.caller)
+    request = InstallRequest(kind, options or {}, module, value["arg"], call.caller, chunks * MAX_CHUNK_BYTES)
     management.installer.install(canister, request)
     assert canister.module is not None
     details = ("code_deployment", {"mode": (kind, None), "module_hash": canister.module.hash})
@@ -57,29 +61,35 @@ def install_chunked_code(management: Management, call: Call, value: dict[str, An
     """Install code from a canister's chunk store."""
     canister = call.target
     store_id = value["store_canister"] or value["target_canister"]
-    store = canister
-    if store_id != canister.id:
-        store = management.network.canister(store_id)
-        if call.caller != store_id:
-            management.check_access(Access.CONTROLLER, store, call.caller)
+    store = management.network.canister(store_id)
     if store.subnet != canister.subnet:
         raise Reject(
             ErrorCode.CANISTER_NOT_HOSTED_BY_SUBNET,
             f"store canister {to_text(store_id)} is not on the subnet of {to_text(canister.id)}",
         )
-    parts = []
-    for item in value["chunk_hashes_list"]:
-        if item["hash"] not in store.chunks:
-            text = f"Error from Wasm chunk store: Chunk {item['hash'].hex()} was not found"
-            raise Reject(ErrorCode.CANISTER_CONTRACT_VIOLATION, text)
-        parts.append(store.chunks[item["hash"]])
-    module = b"".join(parts)
-    digest = hashlib.sha256(module).digest()
-    if digest != value["wasm_module_hash"]:
-        text = f"Error from Wasm chunk store: Wasm module hash {digest.hex()} does not match given hash "
-        raise Reject(ErrorCode.CANISTER_CONTRACT_VIOLATION, text + value["wasm_module_hash"].hex())
-    _install(management, call, canister, value, module)
+    if store_id not in (canister.id, call.caller):
+        management.check_access(Access.CONTROLLER, store, call.caller)
+    hashes = [item["hash"] for item in value["chunk_hashes_list"]]
+    module = _assemble(store, hashes, value["wasm_module_hash"])
+    _install(management, call, canister, value, module, len(hashes))
     return EMPTY_REPLY
+
+
+def _assemble(store: Canister, hashes: list[bytes], module_hash: bytes) -> bytes:
+    """The module that the chunks make up. Raises `Reject`."""
+    if len(hashes) > MAX_CHUNKS:
+        text = f"{len(hashes)} chunks given, at most {MAX_CHUNKS} are allowed"
+        raise Reject(ErrorCode.INVALID_MANAGEMENT_PAYLOAD, text)
+    for digest in hashes:
+        if len(digest) != HASH_BYTES:
+            raise _store_error(f"Chunk hash is invalid. The length is not {HASH_BYTES}")
+        if digest not in store.chunks:
+            raise _store_error(f"Chunk {digest.hex()} was not found")
+    module = b"".join(store.chunks[digest] for digest in hashes)
+    found = hashlib.sha256(module).digest()
+    if found != module_hash:
+        raise _store_error(f"Wasm module hash {found.hex()} does not match given hash {module_hash.hex()}")
+    return module
 
 
 @method(types.UPLOAD_CHUNK, Access.CONTROLLER_OR_SELF)
@@ -91,8 +101,7 @@ def upload_chunk(management: Management, call: Call, value: dict[str, Any]) -> b
     try:
         accounts.withdraw(canister, fee, prices)
     except Reject as reject:
-        text = f"Error from Wasm chunk store: Error charging for 'upload_chunk': {reject.message}"
-        raise Reject(ErrorCode.CANISTER_CONTRACT_VIOLATION, text) from reject
+        raise _store_error(f"Error charging for 'upload_chunk': {reject.message}") from reject
     network.burned += fee
     check_chunk(canister.chunks, chunk)
     digest = hashlib.sha256(chunk).digest()

@@ -24,6 +24,22 @@ YEAR = 365 * 24 * 3600
 PREPAID = Prices().execution(Limits().update)
 
 
+def test_prices_are_those_of_the_published_list() -> None:
+    # "Cycle costs" of the IC developer documentation, 13-node column.
+    prices = Prices()
+    assert prices.canister_creation == 500_000_000_000
+    assert prices.compute(percent=1, seconds=1) == 10_000_000
+    assert prices.execution(0) == 5_000_000
+    assert prices.execution(10**9) - prices.execution(0) == 10**9
+    assert (prices.call, prices.call_byte) == (260_000, 1_000)
+    assert prices.ingress(0) == 1_200_000
+    assert prices.ingress(1) - prices.ingress(0) == 2_000
+    assert prices.storage(size=1 << 30, seconds=1) == 127_000
+    assert prices.http_request(0, 0) == 49_140_000
+    assert prices.http_request(1, 0) - prices.http_request(0, 0) == 5_200
+    assert prices.http_request(0, 1) - prices.http_request(0, 0) == 10_400
+
+
 def test_an_update_costs_its_base_fee_its_instructions_and_its_reception(net: Network) -> None:
     target = net.deploy(canister(COUNTER))
     before = net.cycles(target)

@@ -2,12 +2,14 @@
 
 import gzip
 import hashlib
+from typing import Any
 
 import pytest
 
 from localnet import candid
 from localnet import management_types as types
 from localnet.candid import NAT, PRINCIPAL, record
+from localnet.prices import Prices
 from tests.localnet.passing import info, manager, through
 from tests.localnet.wat import COUNTER, canister, custom_section, number
 from tests.support.network import ANONYMOUS, CallRejected, Network, Principal
@@ -225,6 +227,57 @@ def test_chunks_are_kept_listed_and_cleared(net: Network) -> None:
         net.manage("upload_chunk", types.UPLOAD_CHUNK, {**chunk, "chunk": bytes(1048577)})
 
 
+def test_the_chunk_store_holds_a_hundred_chunks_of_a_mebibyte_s_storage(net: Network) -> None:
+    store = net.create()
+    about = {"canister_id": store.bytes}
+
+    def upload(chunk: bytes) -> None:
+        net.manage("upload_chunk", types.UPLOAD_CHUNK, {**about, "chunk": chunk}, effective=store)
+
+    for number_ in range(100):
+        upload(bytes([number_]))
+    assert net.canister_status(store)["memory_metrics"]["wasm_chunk_store_size"] == 100 * 1024 * 1024
+    with pytest.raises(CallRejected, match="maximum capacity of 100 chunks") as caught:
+        upload(b"one more")
+    assert caught.value.error_code == "CanisterContractViolation"
+    cycles = net.cycles(store)
+    upload(bytes([50]))
+    # Known chunks are paid for like new ones: 200 M instructions (replica configuration).
+    assert cycles - net.cycles(store) == pytest.approx(Prices().execution(200_000_000), rel=0.02)
+    net.uninstall(store)
+    assert net.canister_status(store)["memory_metrics"]["wasm_chunk_store_size"] == 0
+
+
+def test_chunks_of_another_canister_are_for_its_controllers(net: Network) -> None:
+    module = canister(COUNTER)
+    digest = hashlib.sha256(module).digest()
+    store = net.create(controllers=[ALICE], sender=ALICE)
+    net.manage("upload_chunk", types.UPLOAD_CHUNK, {"canister_id": store.bytes, "chunk": module}, ALICE, store)
+    target = net.create(controllers=[ALICE, BOB], sender=ALICE)
+    value = {
+        "mode": ("install", None),
+        "target_canister": target.bytes,
+        "store_canister": store.bytes,
+        "chunk_hashes_list": [{"hash": digest}],
+        "wasm_module_hash": digest,
+        "arg": b"",
+    }
+    with pytest.raises(CallRejected, match="can control it") as caught:
+        net.manage("install_chunked_code", types.INSTALL_CHUNKED, value, BOB, target)
+    assert caught.value.error_code == "CanisterInvalidController"
+    for change, text in (
+        ({"chunk_hashes_list": [{"hash": b"short"}]}, "length is not 32"),
+        ({"chunk_hashes_list": [{"hash": digest}] * 101}, "101 chunks given"),
+        ({"store_canister": b"\x00"}, "not found"),
+    ):
+        with pytest.raises(CallRejected, match=text):
+            net.manage("install_chunked_code", types.INSTALL_CHUNKED, {**value, **change}, ALICE, target)
+    cycles = net.cycles(target)
+    net.manage("install_chunked_code", types.INSTALL_CHUNKED, value, ALICE, target)
+    # Putting a chunk together takes an instruction a byte, as if it were full.
+    assert cycles - net.cycles(target) > 1024 * 1024
+
+
 def test_a_canister_installs_from_its_own_chunk_store(net: Network, manager: Principal) -> None:
     module = canister(COUNTER)
     own = {"canister_id": manager.bytes, "chunk": module}
@@ -250,9 +303,41 @@ def test_a_canister_installs_from_its_own_chunk_store(net: Network, manager: Pri
 
 def test_uninstalling_removes_code_and_state(net: Network) -> None:
     target = net.deploy(canister(UPGRADING))
+    net.update_settings(target, freezing_threshold=77, compute_allocation=1)
+    net.stop(target)
+    before = net.canister_status(target)
     net.uninstall(target)
     status = net.canister_status(target)
     assert (status["module_hash"], status["memory_metrics"]["stable_memory_size"]) == (None, 0)
+    # Cycles, settings, history and running state stay.
+    assert (status["status"], status["settings"]) == (("stopped", None), before["settings"])
+    assert status["version"] == before["version"] + 1
+    assert before["cycles"] - status["cycles"] < 10_000_000
+
+
+def test_cycles_sent_with_a_call_that_needs_none_come_back(net: Network, manager: Principal) -> None:
+    target = net.create(cycles=10)
+    calls: list[tuple[str, candid.Type, dict[str, Any]]] = [
+        ("provisional_create_canister_with_cycles", types.PROVISIONAL_CREATE, {"amount": 5}),
+        ("provisional_top_up_canister", types.PROVISIONAL_TOP_UP, {"canister_id": target.bytes, "amount": 1}),
+        ("canister_info", types.INFO_ARGS, {"canister_id": target.bytes}),
+    ]
+    for method, kind, value in calls:
+        cycles = net.cycles(manager)
+        through(net, manager, method, kind, value, 10**12)
+        assert cycles - net.cycles(manager) < 10**9
+    assert net.cycles(target) == 11
+    cycles = net.cycles(manager)
+    with pytest.raises(CallRejected, match="not found"):
+        through(net, manager, "deposit_cycles", types.CANISTER_ID, {"canister_id": b"\x00"}, 10**12)
+    assert cycles - net.cycles(manager) < 10**9
+
+
+def test_a_stopped_canister_is_ready_for_migration(net: Network) -> None:
+    target = net.deploy(canister(COUNTER))
+    assert not net.canister_status(target)["ready_for_migration"]
+    net.stop(target)
+    assert net.canister_status(target)["ready_for_migration"]
 
 
 def test_only_a_stopped_canister_is_deleted(net: Network) -> None:
@@ -290,17 +375,74 @@ def test_canister_info_tells_the_history(net: Network, manager: Principal) -> No
     module = canister(COUNTER)
     target = net.deploy(module, sender=ALICE)
     net.update_settings(target, sender=ALICE, controllers=[ALICE, BOB])
+    net.upgrade(target, module, sender=BOB)
+    net.reinstall(target, module, sender=BOB)
+    snapshot = net.take_snapshot(target, ALICE)
+    net.load_snapshot(target, snapshot["id"], ALICE)
+    net.uninstall(target, ALICE)
+    net.install(target, module, sender=ALICE)
     told = info(net, manager, target)
-    assert told["total_num_changes"] == 3
-    assert [change["details"][0] for change in told["recent_changes"]] == [
-        "creation",
-        "code_deployment",
-        "controllers_change",
+    assert told["total_num_changes"] == 8
+    digest = hashlib.sha256(module).digest()
+    assert [(change["details"][0], (change["details"][1] or {}).get("mode")) for change in told["recent_changes"]] == [
+        ("creation", None),
+        ("code_deployment", ("install", None)),
+        ("controllers_change", None),
+        ("code_deployment", ("upgrade", None)),
+        ("code_deployment", ("reinstall", None)),
+        ("load_snapshot", None),
+        ("code_uninstall", None),
+        ("code_deployment", ("install", None)),
     ]
-    assert told["recent_changes"][0]["origin"] == ("from_user", {"user_id": ALICE.bytes})
-    assert told["module_hash"] == hashlib.sha256(module).digest()
+    by = [change["origin"] for change in told["recent_changes"]]
+    assert by[0] == ("from_user", {"user_id": ALICE.bytes})
+    assert by[3] == ("from_user", {"user_id": BOB.bytes})
+    assert told["recent_changes"][3]["details"][1]["module_hash"] == told["module_hash"] == digest
+    versions = [change["canister_version"] for change in told["recent_changes"]]
+    assert versions == sorted(set(versions))
+    assert versions[-1] == net.canister_status(target, ALICE)["version"]
+    times = [change["timestamp_nanos"] for change in told["recent_changes"]]
+    assert times == sorted(times)
+    assert sorted(told["controllers"]) == sorted([ALICE.bytes, BOB.bytes])
+    assert [len(info(net, manager, target, wanted)["recent_changes"]) for wanted in (0, 3, 8, 9)] == [0, 3, 8, 8]
+
+
+def test_the_history_keeps_the_newest_twenty_changes(net: Network, manager: Principal) -> None:
+    target = net.create()
+    for number_ in range(25):
+        net.update_settings(target, controllers=[ANONYMOUS, Principal(bytes([number_]))])
+    told = info(net, manager, target)
+    assert told["total_num_changes"] == 26
+    kept = [change["details"][1]["controllers"][1] for change in told["recent_changes"]]
+    assert kept == [bytes([number_]) for number_ in range(5, 25)]
+    # Without a number no changes are told.
+    bare = through(net, manager, "canister_info", types.INFO_ARGS, {"canister_id": target.bytes})
+    assert candid.decode(bare, [types.INFO])[0]["recent_changes"] == []
+
+
+def test_changes_by_canisters_carry_the_version_they_gave(net: Network, manager: Principal) -> None:
+    target = net.create()
+    net.update_settings(target, controllers=[ANONYMOUS, manager])
+    for version in (None, 17):
+        value = {
+            "canister_id": target.bytes,
+            "settings": {"controllers": [b"\x04", manager.bytes]},
+            "sender_canister_version": version,
+        }
+        through(net, manager, "update_settings", types.UPDATE_SETTINGS, value)
+    origins = [change["origin"] for change in info(net, manager, target)["recent_changes"][-2:]]
+    assert origins == [
+        ("from_canister", {"canister_id": manager.bytes, "canister_version": version}) for version in (None, 17)
+    ]
+
+
+def test_everybody_may_query_what_canister_info_tells(net: Network) -> None:
+    target = net.deploy(canister(COUNTER), sender=ALICE)
+    payload = candid.encode([types.INFO_ARGS], [{"canister_id": target.bytes, "num_requested_changes": 1}])
+    (told,) = candid.decode(net.query(None, "canister_info", payload, BOB), [types.INFO])
+    assert (told["total_num_changes"], len(told["recent_changes"])) == (2, 1)
     with pytest.raises(CallRejected, match="Only canisters"):
-        net.manage("canister_info", types.INFO_ARGS, {"canister_id": target.bytes})
+        net.update(None, "canister_info", payload, BOB)
 
 
 def test_metadata_is_public_or_for_controllers(net: Network, manager: Principal) -> None:
