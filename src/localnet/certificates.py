@@ -7,6 +7,7 @@ state a certificate is about is `state_tree`'s business.
 from __future__ import annotations
 
 import hashlib
+import sys
 from functools import cache, cached_property
 from typing import Any
 
@@ -18,6 +19,9 @@ from py_ecc.bls.point_compression import compress_G1
 from py_ecc.optimized_bls12_381.optimized_curve import G2, curve_order, multiply
 
 from localnet import principal
+
+sys.setrecursionlimit(5000)
+"""py_ecc raises it to 100 000 when it is imported: then deeply nested JSON overflows the stack and ends the process."""
 
 _DST = b"BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_NUL_"
 _DER_PREFIX = bytes.fromhex("308182301d060d2b0601040182dc7c0503010201060c2b0601040182dc7c05030201036100")

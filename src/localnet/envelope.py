@@ -7,6 +7,7 @@ request asks for is `ic_api`'s.
 from __future__ import annotations
 
 import hashlib
+import reprlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,7 +91,7 @@ def read(envelope: Any, kind: str) -> Request:
     if not isinstance(content, dict):
         raise BadRequest("the body is no envelope: a CBOR map with the map content in it")
     if content.get("request_type") != kind:
-        raise BadRequest(f"request_type is {str(content.get('request_type'))[:100]!r}, it must be {kind}")
+        raise BadRequest(f"request_type is {reprlib.repr(content.get('request_type'))}, it must be {kind}")
     names = (*_COMMON, *_FIELDS[kind])
     known = {name: content[name] for name in names if content.get(name) is not None}
     for name in ("sender", "canister_id"):

@@ -16,9 +16,11 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from localnet import candid, cbor, envelope, state_tree
+from localnet.bodies import receive
 from localnet.certified import certified_data
 from localnet.envelope import Targets
 from localnet.errors import BadRequest, Reject
+from localnet.management_calls import METHODS
 from localnet.message import Rejection
 from localnet.network import Ingress, Network, Subnet
 from localnet.prices import MAX_INGRESS_BYTES
@@ -201,12 +203,7 @@ def _principal(text: str) -> bytes:
 async def _body(request: Request) -> bytes:
     if request.headers.get("content-type", "").lower() != CONTENT_TYPE:
         raise BadRequest(f"Unexpected content-type, expected {CONTENT_TYPE}.")
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise BadRequest(f"request body of more than {MAX_BODY_BYTES} bytes", 413)
-    return bytes(body)
+    return await receive(request, MAX_BODY_BYTES)
 
 
 def _parse(body: bytes, kind: str) -> tuple[dict[str, Any], envelope.Request]:
@@ -228,17 +225,22 @@ def _check_effective(callee: bytes, method: str, arg: bytes, effective: bytes) -
     """The effective canister id must be the callee, or the canister a management call is about."""
     if callee != MANAGEMENT:
         if callee != effective:
-            raise BadRequest(f"effective canister id {to_text(effective)} is not the called canister {to_text(callee)}")
+            raise BadRequest(
+                f"Specified CanisterId {to_text(callee)} does not match effective canister id in URL "
+                f"{to_text(effective)}"
+            )
         return
-    if method == "provisional_create_canister_with_cycles":
+    row = METHODS.get(method)
+    if row is None:
+        raise BadRequest(f"Management canister has no method {method[:100]!r}")
+    if row.target is None:
         return
-    label = "target_canister" if method == "install_chunked_code" else "canister_id"
     try:
-        (value,) = candid.decode(arg, [candid.record(**{label: candid.PRINCIPAL})])
+        (value,) = candid.decode(arg, [candid.record(**{row.target: candid.PRINCIPAL})])
     except candid.CandidError as error:
         raise BadRequest(f"the argument of {method} names no canister: {error}") from error
-    if value[label] != effective:
-        raise BadRequest(f"effective canister id {to_text(effective)} is not {to_text(value[label])}")
+    if value[row.target] != effective:
+        raise BadRequest(f"effective canister id {to_text(effective)} is not {to_text(value[row.target])}")
 
 
 _STATUS_FIELDS = (b"status", b"reply", b"reject_code", b"reject_message", b"error_code")

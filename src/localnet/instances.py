@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -19,6 +20,8 @@ from localnet.prices import Capacity, Limits
 from localnet.progress import AutoProgress
 from localnet.runtime import Shims
 from localnet.system_api import signatures
+
+_NUMBER = re.compile("[0-9]{1,9}")
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -112,7 +115,8 @@ class Instances:
 
     def get(self, number: str) -> Instance:
         """The instance with that number. Raises `BadRequest`."""
-        instance = self._all[int(number)] if number.isdecimal() and int(number) < len(self._all) else None
+        known = _NUMBER.fullmatch(number) and int(number) < len(self._all)
+        instance = self._all[int(number)] if known else None
         if instance is None:
             raise BadRequest(f"no instance {number!r}", 404)
         return instance
@@ -142,7 +146,7 @@ class Instances:
 
     async def close_gateway(self, number: str) -> None:
         """Stop a gateway. Raises `BadRequest` when there is none with that number."""
-        gateway = self.gateways.pop(int(number), None) if number.isdecimal() else None
+        gateway = self.gateways.pop(int(number), None) if _NUMBER.fullmatch(number) else None
         if gateway is None:
             raise BadRequest(f"no HTTP gateway {number!r}", 404)
         gateway.server.should_exit = True

@@ -25,6 +25,12 @@ MAX_URL_BYTES = 8192
 MAX_HEADERS = 64
 MAX_HEADER_BYTES = 8 * 1024
 MAX_HEADERS_BYTES = 48 * 1024
+_NODES = {"Fiduciary": 34, "SNS": 34, "II": 34, "NNS": 40}
+
+
+def subnet_size(kind: str) -> int:
+    """Nodes of a subnet of that kind, as on PocketIC: each of them makes the request and must get the same answer."""
+    return _NODES.get(kind, 13)
 
 
 @dataclass
@@ -38,7 +44,7 @@ class HttpReply:
     @property
     def size(self) -> int:
         """Bytes that count against ``max_response_bytes``."""
-        return len(self.body) + sum(len(name) + len(value) for name, value in self.headers)
+        return len(self.body) + _size(self.headers)
 
 
 @dataclass
@@ -81,9 +87,9 @@ class Outcalls:
         headers = [(header["name"], header["value"]) for header in args["headers"]]
         transform = args["transform"]
         self._validate(canister, args, headers)
-        size = sum(len(name) + len(value) for name, value in headers) + len(args["url"]) + len(args["body"] or b"")
+        size = _size(headers) + len(args["url"].encode()) + len(args["body"] or b"")
         if transform is not None:
-            size += len(transform["context"]) + len(transform["function"][1])
+            size += len(transform["context"]) + len(transform["function"][1].encode())
         limit = args["max_response_bytes"]
         largest = MAX_HTTP_RESPONSE_BYTES if limit is None else limit
         fee = self._network.prices_of(canister).http_request(size, largest)
@@ -113,8 +119,8 @@ class Outcalls:
     @staticmethod
     def _validate(canister: Canister, args: dict[str, Any], headers: list[tuple[str, str]]) -> None:
         url = args["url"]
-        if len(url) > MAX_URL_BYTES:
-            raise _rejected(f"url of {len(url)} bytes exceeds the limit of {MAX_URL_BYTES}")
+        if len(url.encode()) > MAX_URL_BYTES:
+            raise _rejected(f"url of {len(url.encode())} bytes exceeds the limit of {MAX_URL_BYTES}")
         try:
             parts = urlsplit(url)
         except ValueError as error:
@@ -128,15 +134,10 @@ class Outcalls:
             raise _rejected(
                 f"max_response_bytes expected to be in the range [0..{MAX_HTTP_RESPONSE_BYTES}], got {limit}"
             )
-        if len(headers) > MAX_HEADERS:
-            raise _rejected(f"number of HTTP headers exceeds {MAX_HEADERS}: {len(headers)}")
-        longest = max((len(text) for header in headers for text in header), default=0)
-        if longest > MAX_HEADER_BYTES:
-            raise _rejected(f"an HTTP header name or value of {longest} bytes exceeds {MAX_HEADER_BYTES}")
-        total = sum(len(name) + len(value) for name, value in headers)
-        if total > MAX_HEADERS_BYTES:
-            raise _rejected(f"HTTP headers of {total} bytes exceed {MAX_HEADERS_BYTES}")
-        if total + len(args["body"] or b"") > MAX_HTTP_REQUEST_BYTES:
+        fault = _faulty_headers(headers)
+        if fault is not None:
+            raise _rejected(fault)
+        if _size(headers) + len(args["body"] or b"") > MAX_HTTP_REQUEST_BYTES:
             raise _rejected(f"request headers and body exceed {MAX_HTTP_REQUEST_BYTES} bytes")
         transform = args["transform"]
         if transform is not None and transform["function"][0] != canister.id:
@@ -169,20 +170,27 @@ class Outcalls:
             self._network.scheduler.respond(outcall.origin, response, outcall.refund)
 
     def _agree(self, outcall: Outcall) -> Response:
+        """What all nodes but the third that may be faulty have in common."""
         responses = [self._process(outcall, answer) for answer in outcall.answers]
-        if any(response != responses[0] for response in responses):
-            return Rejection(
-                RejectCode.SYS_TRANSIENT,
-                f"No consensus could be reached. Replicas had different responses. Details: request_id: {outcall.id}",
-                int(RejectCode.SYS_TRANSIENT) * 100,
-            )
-        return responses[0]
+        needed = len(responses) - (len(responses) - 1) // 3
+        # Only so many can still be the first of enough equal ones.
+        for response in responses[: len(responses) - needed + 1]:
+            if responses.count(response) >= needed:
+                return response
+        return Rejection(
+            RejectCode.SYS_TRANSIENT,
+            f"No consensus could be reached. Replicas had different responses. Details: request_id: {outcall.id}",
+            int(RejectCode.SYS_TRANSIENT) * 100,
+        )
 
     def _process(self, outcall: Outcall, answer: HttpReply | Rejection) -> Response:
         if isinstance(answer, Rejection):
             return answer
         if answer.size > outcall.limit:
             return _fatal(f"Http body exceeds size limit of {outcall.limit} bytes.")
+        fault = _faulty_headers(answer.headers)
+        if fault is not None:
+            return _fatal(f"the response's {fault}")
         value = {
             "status": answer.status,
             "headers": [{"name": name, "value": text} for name, text in answer.headers],
@@ -205,6 +213,23 @@ class Outcalls:
         if len(reply) > MAX_HTTP_RESPONSE_BYTES:
             return _fatal(f"Transformed http response exceeds limit: {MAX_HTTP_RESPONSE_BYTES}")
         return Reply(reply)
+
+
+def _size(headers: list[tuple[str, str]]) -> int:
+    """Bytes of the names and values."""
+    return sum(len(name.encode()) + len(value.encode()) for name, value in headers)
+
+
+def _faulty_headers(headers: list[tuple[str, str]]) -> str | None:
+    """Which limit of the specification the headers of a request or response exceed, if any."""
+    if len(headers) > MAX_HEADERS:
+        return f"number of HTTP headers exceeds {MAX_HEADERS}: {len(headers)}"
+    longest = max((len(text.encode()) for header in headers for text in header), default=0)
+    if longest > MAX_HEADER_BYTES:
+        return f"HTTP header name or value of {longest} bytes exceeds {MAX_HEADER_BYTES}"
+    if _size(headers) > MAX_HEADERS_BYTES:
+        return f"HTTP headers of {_size(headers)} bytes exceed {MAX_HEADERS_BYTES}"
+    return None
 
 
 def _rejected(text: str) -> Reject:

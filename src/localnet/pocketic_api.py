@@ -16,14 +16,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from localnet.bodies import receive
 from localnet.errors import BadRequest
-from localnet.instances import Instances
-from localnet.pocketic_json import binary, configuration, topology
+from localnet.instances import Instance, Instances
+from localnet.pocketic_config import GatewayConfiguration, configuration, gateway_configuration
+from localnet.pocketic_json import binary, field, shortened, topology
 from localnet.pocketic_operations import OPERATIONS, Operation
 from localnet.workers import Workers
 
-MAX_BODY_BYTES = 512 * 1024 * 1024
+MAX_BODY_BYTES = 128 * 1024 * 1024
+"""Of a JSON body: room for the mocked responses of 40 nodes in base64."""
 MAX_BLOB_BYTES = 1 << 30
+MAX_BLOBS_BYTES = 4 << 30
+"""Of all blobs together."""
 
 
 def routes(instances: Instances, workers: Workers) -> list[Route]:
@@ -41,19 +46,26 @@ def routes(instances: Instances, workers: Workers) -> list[Route]:
         ("/http_gateway", "POST", api.create_gateway),
         ("/http_gateway/{gateway}/stop", "POST", api.stop_gateway),
     ]
-    found = [Route(path, _guarded(handler), methods=[method]) for path, method, handler in table]
+    found = [Route(path, _guarded(handler, path in _CREATING), methods=[method]) for path, method, handler in table]
     for (method, path), operation in OPERATIONS.items():
         handler = _guarded(api.operation(operation))
         found.append(Route("/instances/{instance}/" + path, handler, methods=[method]))
     return found
 
 
-def _guarded(handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+_CREATING = ("/instances", "/http_gateway")
+"""Where PocketIC answers with ``Created`` or ``Error``."""
+
+
+def _guarded(
+    handler: Callable[[Request], Awaitable[Response]], creating: bool = False
+) -> Callable[[Request], Awaitable[Response]]:
     async def guarded(request: Request) -> Response:
         try:
             return await handler(request)
         except BadRequest as error:
-            return JSONResponse({"message": str(error)}, status_code=error.status)
+            message = {"message": str(error)}
+            return JSONResponse({"Error": message} if creating else message, status_code=error.status)
 
     return guarded
 
@@ -77,8 +89,10 @@ class PocketIcApi:
                 with instance.network.lock:
                     return operation(instance, body)
 
-            if isinstance(body, dict) and "blob_id" in body:
-                body["content"] = self._blob(binary(body, "blob_id").hex())
+            if isinstance(body, dict):
+                body.pop("content", None)
+                if "blob_id" in body:
+                    body["content"] = self._blob(binary(body, "blob_id").hex())
             return JSONResponse(await self._workers.run(locked))
 
         return handler
@@ -94,12 +108,18 @@ class PocketIcApi:
         return PlainTextResponse("ok")
 
     async def create_instance(self, request: Request) -> Response:
-        """Create an instance with the configured subnets."""
-        kinds, auto_progress, start = configuration(await _json(request))
-        instance = await self._workers.run(self._instances.create, kinds, start)
-        if auto_progress:
+        """Create an instance with the configured subnets, and its gateway if it is to have one."""
+        wanted = configuration(await _json(request))
+        instance = await self._workers.run(self._instances.create, wanted.kinds, wanted.start)
+        if wanted.auto_progress:
             instance.start_progress()
         created = {"instance_id": instance.id, "topology": topology(instance.network), "http_gateway_info": None}
+        if wanted.gateway is not None:
+            try:
+                created["http_gateway_info"] = await self._open_gateway(instance, wanted.gateway)
+            except BadRequest:
+                await self._workers.run(self._instances.delete, str(instance.id))
+                raise
         return JSONResponse({"Created": created}, status_code=201)
 
     async def list_instances(self, _request: Request) -> Response:
@@ -113,13 +133,15 @@ class PocketIcApi:
 
     async def put_blob(self, request: Request) -> Response:
         """Store a blob; answers its id in hex."""
-        body = await _body(request, MAX_BLOB_BYTES)
+        body = await receive(request, MAX_BLOB_BYTES)
         encoding = request.headers.get("content-encoding")
         if encoding == "gzip":
             body = _gunzip(body)
         elif encoding not in (None, "identity"):
             raise BadRequest(f"Content-Encoding {encoding!r}: only gzip is supported")
         blob = hashlib.sha256(body).hexdigest()
+        if sum(map(len, self._blobs.values())) + len(body) > MAX_BLOBS_BYTES and blob not in self._blobs:
+            raise BadRequest(f"the blob store is full: it holds {MAX_BLOBS_BYTES} bytes", 413)
         self._blobs[blob] = body
         return PlainTextResponse(blob)
 
@@ -150,42 +172,31 @@ class PocketIcApi:
     async def create_gateway(self, request: Request) -> Response:
         """Serve an instance's ``/api/v2`` on a port of its own."""
         body = await _json(request)
-        forward = body.get("forward_to")
-        if not isinstance(forward, dict) or "PocketIcInstance" not in forward:
-            message = f"forward_to is {forward!r}, only PocketIcInstance is supported"
-            return JSONResponse({"Error": {"message": message}}, status_code=400)
-        if body.get("https_config") is not None:
-            message = "https_config is not supported: the gateway speaks HTTP only"
-            return JSONResponse({"Error": {"message": message}}, status_code=400)
-        instance = self._instances.get(str(forward["PocketIcInstance"]))
+        forward = field(body, "forward_to", dict)
+        if set(forward) != {"PocketIcInstance"}:
+            raise BadRequest(f"forward_to is {shortened(forward)}, only PocketIcInstance is supported")
+        wanted = gateway_configuration(body)
+        instance = self._instances.get(str(field(forward, "PocketIcInstance", int)))
+        return JSONResponse({"Created": await self._open_gateway(instance, wanted)}, status_code=201)
+
+    async def _open_gateway(self, instance: Instance, wanted: GatewayConfiguration) -> dict[str, int]:
         try:
-            number, port = await self._instances.open_gateway(
-                instance, body.get("ip_addr") or "127.0.0.1", body.get("port") or 0
-            )
+            number, port = await self._instances.open_gateway(instance, wanted.address, wanted.port)
         except OSError as error:
-            return JSONResponse({"Error": {"message": f"cannot listen: {error}"}}, status_code=400)
-        return JSONResponse({"Created": {"instance_id": number, "port": port}}, status_code=201)
+            raise BadRequest(f"cannot listen on {wanted.address!r}, port {wanted.port}: {error}") from error
+        return {"instance_id": number, "port": port}
 
     async def stop_gateway(self, request: Request) -> Response:
         """Stop a gateway."""
         await self._instances.close_gateway(request.path_params["gateway"])
-        return Response(status_code=200)
+        return JSONResponse(None)
 
 
 # Parsing ----------------------------------------------------------------------------------------------
 
 
-async def _body(request: Request, limit: int) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise BadRequest(f"request body of more than {limit} bytes", 413)
-    return bytes(body)
-
-
 async def _json(request: Request) -> Any:
-    body = await _body(request, MAX_BODY_BYTES)
+    body = await receive(request, MAX_BODY_BYTES)
     if not body:
         return {}
     try:

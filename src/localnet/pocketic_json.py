@@ -6,27 +6,40 @@ Says what is wrong with a field, and what is allowed; it never touches a network
 from __future__ import annotations
 
 import base64
+import reprlib
 from typing import Any
 
 from localnet import principal
 from localnet.errors import BadRequest, ErrorCode, RejectCode, camel_case
 from localnet.message import Rejection, Reply
 from localnet.message import Response as CallResponse
-from localnet.network import LISTED_KINDS, NAMED_KINDS, Network
+from localnet.network import Network
 from localnet.outcalls import HttpReply
+
+
+def shortened(value: Any) -> str:
+    """A value for an error message, cut where it is long or deep."""
+    return reprlib.repr(value)
 
 
 def field(body: Any, name: str, kind: type[Any]) -> Any:
     """A field of the given type. Raises `BadRequest` naming the field, its value and the type."""
     value = body.get(name) if isinstance(body, dict) else None
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise BadRequest(f"field {name} of the request is {value!r}, it must be a {kind.__name__}")
+        raise BadRequest(f"field {name} of the request is {shortened(value)}, it must be a {kind.__name__}")
     if isinstance(value, str) and not value.isascii():
         try:
             value.encode()
         except UnicodeEncodeError as error:
-            raise BadRequest(f"field {name} of the request is no valid text: {value!r}") from error
+            raise BadRequest(f"field {name} of the request is no valid text: {shortened(value)}") from error
     return value
+
+
+def optional(body: Any, name: str, kind: type[Any]) -> Any:
+    """A field of the given type, or None where it is absent or null."""
+    if not isinstance(body, dict):
+        raise BadRequest(f"the request is {shortened(body)}, it must be an object")
+    return None if body.get(name) is None else field(body, name, kind)
 
 
 def binary(body: Any, name: str) -> bytes:
@@ -41,42 +54,6 @@ def binary(body: Any, name: str) -> bytes:
 def text64(data: bytes) -> str:
     """Base64 of bytes."""
     return base64.b64encode(data).decode()
-
-
-def configuration(body: Any) -> tuple[list[str], bool, int | None]:
-    """Kinds of the subnets, whether to start with auto-progress, and the first time."""
-    config = field(body, "subnet_config_set", dict)
-    kinds: list[str] = []
-    for name, kind in NAMED_KINDS.items():
-        if config.get(name):
-            kinds += [kind]
-            _check_spec(name, config[name])
-    for name, kind in LISTED_KINDS.items():
-        wanted = config.get(name) or []
-        specs = [{}] * wanted if isinstance(wanted, int) else wanted
-        for spec in specs:
-            _check_spec(name, spec)
-            kinds.append(kind)
-    if config.get("cloud_engine"):
-        raise BadRequest("subnets of kind cloud_engine are not supported")
-    if not kinds:
-        raise BadRequest("SubnetConfigSet must contain at least one subnet")
-    if body.get("state_dir") is not None:
-        raise BadRequest("state_dir is not supported: this network keeps its state in memory")
-    features = [name for name, value in (body.get("icp_features") or {}).items() if value]
-    if features:
-        raise BadRequest(f"icp_features are not supported: {', '.join(features)}")
-    initial = body.get("initial_time")
-    if isinstance(initial, dict) and "Timestamp" in initial:
-        return kinds, False, field(initial["Timestamp"], "nanos_since_epoch", int)
-    return kinds, isinstance(initial, dict) and "AutoProgress" in initial, None
-
-
-def _check_spec(name: str, spec: Any) -> None:
-    if isinstance(spec, dict):
-        state = spec.get("state_config", "New")
-        if state != "New":
-            raise BadRequest(f"state_config of {name} is {state!r}, only New is supported")
 
 
 def topology(network: Network) -> dict[str, Any]:
@@ -115,27 +92,37 @@ def error(rejection: Rejection, certified: bool) -> dict[str, Any]:
     }
 
 
+def message_id(body: Any) -> bytes:
+    """The request id in a message id, which must be whole."""
+    effective(body)
+    return binary(body, "message_id")
+
+
 def effective(body: Any) -> bytes | None:
     """The subnet or canister a management call goes to, if the request says."""
-    value = body.get("effective_principal")
+    value = body.get("effective_principal") if isinstance(body, dict) else None
     if value in (None, "None"):
         return None
     if isinstance(value, dict):
         for kind in ("SubnetId", "CanisterId"):
             if kind in value:
                 return binary(value, kind)
-    raise BadRequest(f"effective_principal is {value!r}, it must be None, SubnetId or CanisterId")
+    raise BadRequest(f"effective_principal is {shortened(value)}, it must be None, SubnetId or CanisterId")
 
 
 def http_answer(item: Any) -> HttpReply | Rejection:
     """A mocked response to an outcall."""
-    reply, reject = item.get("CanisterHttpReply"), item.get("CanisterHttpReject")
-    if isinstance(reply, dict):
-        headers = [(field(h, "name", str), field(h, "value", str)) for h in reply.get("headers", [])]
-        return HttpReply(field(reply, "status", int), headers, binary(reply, "body"))
-    if isinstance(reject, dict):
+    reply, reject = optional(item, "CanisterHttpReply", dict), optional(item, "CanisterHttpReject", dict)
+    if reply is not None:
+        headers = [(field(h, "name", str), field(h, "value", str)) for h in optional(reply, "headers", list) or []]
+        status = field(reply, "status", int)
+        if not 0 <= status < 1 << 16:
+            raise BadRequest(f"status is {shortened(status)}, it must be a 16-bit number")
+        return HttpReply(status, headers, binary(reply, "body"))
+    if reject is not None:
         code = field(reject, "reject_code", int)
         if code not in [int(known) for known in RejectCode]:
-            raise BadRequest(f"reject_code is {code}, it must be one of {[int(known) for known in RejectCode]}")
+            known = [int(known) for known in RejectCode]
+            raise BadRequest(f"reject_code is {shortened(code)}, it must be one of {known}")
         return Rejection(RejectCode(code), field(reject, "message", str), code * 100)
     raise BadRequest("a mocked response must be CanisterHttpReply or CanisterHttpReject")

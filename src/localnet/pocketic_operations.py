@@ -15,7 +15,21 @@ from localnet.errors import BadRequest, Reject
 from localnet.instances import Instance
 from localnet.message import Rejection
 from localnet.network import Ingress
-from localnet.pocketic_json import binary, effective, error, field, http_answer, result, text64, topology
+from localnet.outcalls import subnet_size
+from localnet.pocketic_config import check_auto_progress, nanoseconds
+from localnet.pocketic_json import (
+    binary,
+    effective,
+    error,
+    field,
+    http_answer,
+    message_id,
+    optional,
+    result,
+    shortened,
+    text64,
+    topology,
+)
 from localnet.prices import WASM_PAGE
 
 MAX_ROUNDS = 100
@@ -52,16 +66,24 @@ def _get_time(instance: Instance, _body: Any) -> Any:
 
 
 @_operation("POST", "update/set_time")
-@_operation("POST", "update/set_certified_time")
 def _set_time(instance: Instance, body: Any) -> Any:
     try:
-        instance.network.clock.set(field(body, "nanos_since_epoch", int))
+        instance.network.clock.set(nanoseconds(body))
     except ValueError as error:
         raise BadRequest(f"SettingTimeIntoPast: {error}") from error
 
 
+@_operation("POST", "update/set_certified_time")
+def _set_certified_time(instance: Instance, body: Any) -> Any:
+    _set_time(instance, body)
+    # Certificates of this round were made with the time before.
+    instance.network.certified.clear()
+
+
 @_operation("POST", "update/tick")
-def _tick(instance: Instance, _body: Any) -> Any:
+def _tick(instance: Instance, body: Any) -> Any:
+    if optional(body, "blockmakers", dict) is not None:
+        raise BadRequest("blockmakers are not supported: a subnet has one node that makes every block")
     instance.network.tick()
 
 
@@ -75,7 +97,7 @@ def _get_subnet(instance: Instance, body: Any) -> Any:
 def _pub_key(instance: Instance, body: Any) -> Any:
     subnet = instance.network.subnets.get(binary(body, "subnet_id"))
     if subnet is None:
-        raise BadRequest(f"no subnet with the id {body['subnet_id']!r}")
+        raise BadRequest(f"no subnet with the id {shortened(body['subnet_id'])}")
     return list(subnet.certifier.der_public_key)
 
 
@@ -93,7 +115,7 @@ def _get_cycles(instance: Instance, body: Any) -> Any:
 def _add_cycles(instance: Instance, body: Any) -> Any:
     amount = field(body, "amount", int)
     if not 0 <= amount < 1 << 128:
-        raise BadRequest(f"amount is {amount}, it must be a number of cycles below 2^128")
+        raise BadRequest(f"amount is {shortened(amount)}, it must be a number of cycles below 2^128")
     canister = _canister(instance, body)
     accounts.mint(instance.network, canister, amount)
     return {"cycles": canister.cycles}
@@ -110,7 +132,8 @@ def _set_stable_memory(instance: Instance, body: Any) -> Any:
     runtime = _canister(instance, body).runtime
     if runtime is None:
         raise BadRequest("the canister is empty: stable memory needs an installed module")
-    content = body["content"]
+    # The blob, put in by the front end.
+    content = field(body, "content", bytes)
     runtime.set_stable(content + bytes(-len(content) % WASM_PAGE))
 
 
@@ -122,12 +145,11 @@ def _submit(instance: Instance, body: Any) -> Any:
         rid = instance.network.submit(sender, callee, method, payload, effective(body))
     except Reject as reject:
         return {"Err": error(Rejection.of(reject), certified=False)}
-    message_id = {"effective_principal": body.get("effective_principal") or "None", "message_id": text64(rid)}
-    return {"Ok": message_id}
+    return {"Ok": {"effective_principal": body.get("effective_principal") or "None", "message_id": text64(rid)}}
 
 
 def _entry(instance: Instance, message: Any) -> Ingress | None:
-    return instance.network.ingress.get(binary(message, "message_id"))
+    return instance.network.ingress.get(message_id(message))
 
 
 @_operation("POST", "read/ingress_status")
@@ -157,6 +179,7 @@ def _await_ingress(instance: Instance, body: Any) -> Any:
 def _query(instance: Instance, body: Any) -> Any:
     callee, sender = binary(body, "canister_id"), binary(body, "sender")
     method, payload = field(body, "method", str), binary(body, "payload")
+    effective(body)
     try:
         return {"Ok": text64(instance.network.query(sender, callee, method, payload))}
     except Reject as reject:
@@ -182,14 +205,25 @@ def _get_canister_http(instance: Instance, _body: Any) -> Any:
 
 @_operation("POST", "update/mock_canister_http")
 def _mock_canister_http(instance: Instance, body: Any) -> Any:
-    number = field(body, "request_id", int)
-    mocked = [field(body, "response", dict), *(body.get("additional_responses") or [])]
-    if not instance.network.outcalls.answer(number, [http_answer(item) for item in mocked]):
-        raise BadRequest(f"InvalidMockCanisterHttpResponses: no outcall with request id {number} is pending")
+    number, subnet = field(body, "request_id", int), binary(field(body, "subnet_id", dict), "subnet_id")
+    mocked = [field(body, "response", dict), *(optional(body, "additional_responses", list) or [])]
+    answers = [http_answer(item) for item in mocked]
+    outcalls = instance.network.outcalls
+    outcall = outcalls.pending.get(number)
+    if outcall is None or outcall.subnet != subnet or outcall.answers:
+        raise BadRequest(f"InvalidCanisterHttpRequestId: no outcall {shortened(number)} of that subnet is pending")
+    nodes = subnet_size(instance.network.subnets[subnet].kind)
+    if len(answers) not in (1, nodes):
+        raise BadRequest(
+            f"InvalidMockCanisterHttpResponses: {len(answers)} responses, there must be 1, or one for each of the "
+            f"subnet's {nodes} nodes"
+        )
+    outcalls.answer(number, answers)
 
 
 @_operation("POST", "auto_progress")
-def _auto_progress(instance: Instance, _body: Any) -> Any:
+def _auto_progress(instance: Instance, body: Any) -> Any:
+    check_auto_progress(body)
     instance.start_progress()
 
 

@@ -13,7 +13,12 @@ from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from localnet import ic_api, pocketic_api
 from localnet.errors import BadRequest
@@ -51,6 +56,19 @@ class Activity:
         return 0.0 if self._open else time.monotonic() - self._last
 
 
+def application(routes: list[Route]) -> Starlette:
+    """An application whose errors say what is wrong in JSON, usable from web pages of any origin."""
+    cors = Middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"])
+    return Starlette(routes=routes, middleware=[cors], exception_handlers={HTTPException: _explain})
+
+
+async def _explain(request: Request, error: Exception) -> Response:
+    """Unknown paths and methods."""
+    assert isinstance(error, HTTPException)
+    message = f"{request.method} {request.url.path}: {error.detail}: this server has no such endpoint"
+    return JSONResponse({"message": message}, status_code=error.status_code, headers=error.headers)
+
+
 class LocalServer:
     """One server process."""
 
@@ -66,7 +84,7 @@ class LocalServer:
             if auto_progress:
                 instance.start_progress()
             routes += ic_api.routes("", lambda _request: instance.network, self._workers)
-        self._app = Activity(Starlette(routes=routes))
+        self._app = Activity(application(routes))
 
     def _instance_network(self, request: Request) -> Network:
         return self._instances.get(request.path_params["instance"]).network
@@ -77,7 +95,7 @@ class LocalServer:
                 raise BadRequest("the instance behind this gateway is deleted", 404)
             return instance.network
 
-        return Starlette(routes=ic_api.routes("", network, self._workers))
+        return application(ic_api.routes("", network, self._workers))
 
     async def serve(self, host: str, port: int, port_file: Path | None) -> None:
         """Listen until stopped or unused for too long. Raises ``OSError`` when the address is taken."""

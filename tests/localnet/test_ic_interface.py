@@ -263,7 +263,6 @@ def test_a_call_must_go_to_the_canister_it_is_about(address: str, counter: str, 
     cases = [
         (query_content(counter, "increment", request_type="call"), other),
         (query_content("aaaaa-aa", "start_canister", request_type="call", arg=argument), counter),
-        (query_content("aaaaa-aa", "raw_rand", request_type="call", arg=candid.encode([], [])), counter),
         (query_content(counter, "read"), other),
     ]
     for content, where in cases:
