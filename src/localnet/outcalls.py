@@ -142,6 +142,8 @@ class Outcalls:
         transform = args["transform"]
         if transform is not None and transform["function"][0] != canister.id:
             raise _rejected("transform needs to be exported by the calling canister")
+        if args["is_replicated"] is False:
+            raise _rejected("outcalls by one node (is_replicated = opt false) are not supported by this network")
         if args["method"][0] != "post" and args["body"]:
             raise _rejected(f"a {args['method'][0].upper()} request has no body")
 

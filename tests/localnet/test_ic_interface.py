@@ -21,13 +21,10 @@ from pocket_ic import SubnetConfig
 from localnet import candid
 from localnet import management_types as types
 from localnet.envelope import request_id
-from tests.localnet.test_outcalls import FETCHER, TRANSFORMED, rejection, request, response, web_server
 from tests.localnet.wat import COUNTER, canister, number
 from tests.support import blst
 from tests.support.network import Network
 from tests.support.standalone import standalone
-
-__all__ = ["web_server"]
 
 
 @pytest.fixture(scope="module")
@@ -281,18 +278,6 @@ def test_bodies_are_cbor_that_says_so_and_no_larger_than_a_message(address: str,
     reply = send(address, counter, "call", {"content": call})
     assert (reply.status_code, "too large" in reply.text) == (413, True)
     assert send(address, counter, "query", bytes(4 * 1024 * 1024 + 1)).status_code == 413
-
-
-def test_outcalls_go_out_to_mapped_hosts_only(tmp_path: Any, web_server: int) -> None:
-    with standalone(tmp_path, "--outcall", f"rpc.example.org=http://127.0.0.1:{web_server}") as url:
-        agent = RawAgent(url)
-        fetcher = agent.deploy(canister(FETCHER, {100: b"http_request", 200: TRANSFORMED}, memory="40"))
-        headers = [{"name": "x-test", "value": "7"}]
-        arg = request("https://rpc.example.org/a?b=c", method=("post", None), body=b"question", headers=headers)
-        answer = response(agent.update(fetcher, "fetch", arg))
-        assert (answer["status"], answer["body"]) == (202, b"/a?b=c rpc.example.org 7 question")
-        code, text = rejection(agent.update(fetcher, "fetch", request("https://other.example.org/")))
-        assert (code, "other.example.org is not one" in text) == (2, True)
 
 
 def test_answers_to_queries_are_signed_by_the_subnet_s_node(address: str, counter: str) -> None:

@@ -1,8 +1,10 @@
 """HTTPS outcalls: mocked ones, what is refused, what they cost, and real ones to mapped hosts."""
 
+import contextlib
+import gzip
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -95,6 +97,31 @@ def test_a_transform_function_that_traps_rejects_the_outcall(net: Network, fetch
     assert (code, "unreachable" in text) == (5, True)
 
 
+@pytest.mark.parametrize(
+    ("headers", "text"),
+    [
+        ([("a", "b")] * 65, "number of HTTP headers exceeds 64: 65"),
+        ([("a", "b" * 8193)], "8193 bytes exceeds 8192"),
+        ([("a", "b" * 8000)] * 7, "56007 bytes exceed 49152"),
+    ],
+)
+def test_a_response_with_too_much_in_its_headers_is_refused(
+    net: Network, fetcher: Principal, headers: list[tuple[str, str]], text: str
+) -> None:
+    call = net.submit(fetcher, "fetch", request(max_response_bytes=None))
+    net.answer(net.next_outcall(), b"answer", headers=headers)
+    code, found = rejection(net.wait(call))
+    assert (code, text in found) == (1, True)
+
+
+def test_headers_count_against_the_largest_response(net: Network, fetcher: Principal) -> None:
+    for size, fits in ((990, True), (991, False)):
+        call = net.submit(fetcher, "fetch", request())
+        net.answer(net.next_outcall(), bytes(size), headers=[("name", "valued")])
+        reply = net.wait(call)
+        assert (reply[:4] == b"DIDL") == fits
+
+
 def test_a_refused_outcall_rejects_with_its_code_and_text(net: Network, fetcher: Principal) -> None:
     call = net.submit(fetcher, "fetch", request())
     net.refuse(net.next_outcall(), "connection refused")
@@ -122,7 +149,13 @@ def test_an_outcall_nobody_answers_times_out(net: Network, fetcher: Principal) -
         ({"url": "https:///path"}, "host"),
         ({"max_response_bytes": 2_000_001}, "2000001"),
         ({"transform": {"function": (b"\x01\x02", "transform"), "context": b""}}, "calling canister"),
+        ({"url": "https://example.org/" + "a" * 8173}, "8193 bytes"),
         ({"headers": [{"name": "a", "value": "b"}] * 65}, "65"),
+        ({"headers": [{"name": "a", "value": "b" * 8193}]}, "8193 bytes"),
+        ({"headers": [{"name": "a", "value": "b" * 8000}] * 7}, "56007 bytes"),
+        ({"method": ("post", None), "body": bytes(2_000_001)}, "2000000"),
+        ({"method": ("get", None), "body": b"x"}, "GET request has no body"),
+        ({"is_replicated": False}, "is_replicated"),
     ],
 )
 def test_invalid_requests_are_refused_with_the_reason(
@@ -157,15 +190,38 @@ def test_users_cannot_start_outcalls(net: Network) -> None:
 
 
 class Answering(BaseHTTPRequestHandler):
-    """Repeats what it was asked."""
+    """Repeats what it was asked, compressed, endless, slowly or with a redirect by its path."""
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
         content = f"{self.path} {self.headers['host']} {self.headers['x-test']} ".encode() + body
-        self.send_response(202)
+        self._send(202, content)
+
+    def do_GET(self) -> None:
+        if self.path == "/zipped":
+            self._send(200, gzip.compress(b"content"), ("content-encoding", "gzip"))
+        elif self.path == "/moved":
+            self._send(302, b"", ("location", "/elsewhere"))
+        elif self.path == "/endless":
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while True:
+                    self.wfile.write(bytes(1000))
+        else:
+            self._send(200, " ".join(sorted(name.lower() for name in self.headers)).encode())
+
+    def do_HEAD(self) -> None:
+        self._send(200, b"never sent")
+
+    def _send(self, status: int, content: bytes, *headers: tuple[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers:
+            self.send_header(name, value)
         self.send_header("content-length", str(len(content)))
         self.end_headers()
-        self.wfile.write(content)
+        if self.command != "HEAD":
+            self.wfile.write(content)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Be quiet."""
@@ -174,7 +230,7 @@ class Answering(BaseHTTPRequestHandler):
 @pytest.fixture
 def web_server() -> Iterator[int]:
     """The port of a local HTTP server."""
-    server = HTTPServer(("127.0.0.1", 0), Answering)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answering)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield server.server_port
