@@ -1,14 +1,13 @@
 """Running, stopping, stopped; installing, upgrading, uninstalling: with call contexts open and timers set."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from pocket_ic import SubnetConfig
 
 from localnet import candid
 from localnet import management_types as types
+from tests.localnet.two_subnets import TwoSubnets
 from tests.localnet.wat import GATE, canister, holder, number
 from tests.support.network import CallRejected, Network, Principal
 
@@ -41,18 +40,11 @@ class Held:
 
 
 @pytest.fixture
-def held() -> Iterator[Held]:
-    with Network(SubnetConfig(application=2)) as net:
-        first, second = list(net.pic.topology())
-        found = []
-        for subnet, module in ((first, holder()), (second, canister(GATE))):
-            target = net.pic.create_canister(subnet=subnet)
-            net.add_cycles(target, 100_000_000_000_000)
-            net.install(target, module)
-            found.append(target)
-        call = net.submit(found[0], "hold", found[1].bytes)
-        net.tick(2)
-        yield Held(net, found[0], found[1], call)
+def held(two: TwoSubnets) -> Held:
+    target, gate = two.deploy(two.first, holder()), two.deploy(two.second, canister(GATE))
+    call = two.net.submit(target, "hold", gate.bytes)
+    two.net.tick(2)
+    return Held(two.net, target, gate, call)
 
 
 def rejected_with(held: Held, message: dict[str, Any]) -> CallRejected:

@@ -1,15 +1,14 @@
 """Two application subnets: calls, their order and sizes, management calls, certificates, what does not cross."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from pocket_ic import SubnetConfig
 
 from localnet import candid
 from localnet import management_types as types
+from tests.localnet.two_subnets import TwoSubnets
 from tests.localnet.wat import CALLEE, CALLER, canister, number, rejection, to
-from tests.support.network import CallRejected, Network, Principal
+from tests.support.network import CallRejected, Principal
 
 MIB = 1024 * 1024
 MANAGER = CALLER.replace(
@@ -19,43 +18,24 @@ MANAGER = CALLER.replace(
 
 
 @dataclass
-class Pair:
+class Pair(TwoSubnets):
     """A network of two application subnets, with a canister on each."""
 
-    net: Network
-    first: Principal
-    second: Principal
     caller: Principal
     callee: Principal
 
-    def deploy(self, module: bytes, subnet: Principal) -> Principal:
-        target = self.net.pic.create_canister(subnet=subnet)
-        self.net.add_cycles(target, 100_000_000_000_000)
-        self.net.install(target, module)
-        return target
-
 
 @pytest.fixture
-def pair() -> Iterator[Pair]:
-    with Network(SubnetConfig(application=2)) as net:
-        first, second = list(net.pic.topology())
-        found = Pair(net, first, second, first, second)
-        found.caller = found.deploy(canister(CALLER), first)
-        found.callee = found.deploy(canister(CALLEE, {100: b"hello"}), second)
-        yield found
-
-
-def home(net: Network, canister_id: Principal) -> bytes:
-    """The subnet of a canister."""
-    subnet = net.pic.get_subnet(canister_id)
-    assert subnet is not None
-    return subnet.bytes
+def pair(two: TwoSubnets) -> Pair:
+    caller = two.deploy(two.first, canister(CALLER))
+    callee = two.deploy(two.second, canister(CALLEE, {100: b"hello"}))
+    return Pair(two.net, two.first, two.second, caller, callee)
 
 
 def test_a_call_crosses_to_the_other_subnet_and_its_answer_comes_back(pair: Pair) -> None:
     net = pair.net
-    assert home(net, pair.caller) == pair.first.bytes
-    assert home(net, pair.callee) == pair.second.bytes
+    assert pair.home(pair.caller) == pair.first.bytes
+    assert pair.home(pair.callee) == pair.second.bytes
     assert net.update(pair.caller, "call", to(pair.callee, "hello")) == b"\x05\0\0\0hello"
     assert rejection(net.update(pair.caller, "call", to(pair.callee, "refuse"))) == (4, "hello")
     code, text = rejection(net.update(pair.caller, "call", to(pair.callee, "fail")))
@@ -110,9 +90,9 @@ def test_calls_arrive_in_the_order_they_were_made(pair: Pair) -> None:
       (call $answer (i32.const 1000) (i32.sub (global.get $end) (i32.const 1000))))
     """
     net = pair.net
-    source = pair.deploy(canister(sender, {200: b"add"}), pair.first)
+    source = pair.deploy(pair.first, canister(sender, {200: b"add"}))
     for subnet in (pair.first, pair.second):
-        sink = pair.deploy(canister(receiver), subnet)
+        sink = pair.deploy(subnet, canister(receiver))
         net.update(source, "send", sink.bytes)
         net.tick(5)
         assert net.query(sink, "all") == bytes(range(200))
@@ -138,7 +118,7 @@ SIZES = """
 
 def test_a_call_to_another_subnet_may_have_two_mebibytes(pair: Pair) -> None:
     module = canister(SIZES, {300: b"size"}, memory="40")
-    near, far = pair.deploy(module, pair.first), pair.deploy(module, pair.second)
+    near, far = pair.deploy(pair.first, module), pair.deploy(pair.second, module)
     most = 2 * MIB - len("size")
     assert number(pair.net.update(near, "send", most.to_bytes(4, "little") + far.bytes)) == most
     with pytest.raises(CallRejected, match=r"2097153.* 2097152"):
@@ -154,7 +134,7 @@ def test_composite_queries_stay_on_their_subnet(pair: Pair) -> None:
 def test_randomness_comes_from_the_subnet_of_the_caller(pair: Pair) -> None:
     drawn = set()
     for subnet in (pair.first, pair.second):
-        random = pair.deploy(canister(MANAGER), subnet)
+        random = pair.deploy(subnet, canister(MANAGER))
         drawn.add(pair.net.update(random, "call", to(random, "raw_rand"))[-32:])
     assert len(drawn) == 2
 
@@ -189,7 +169,7 @@ def managing(callee: bytes, method: str, kind: candid.Type, value: object) -> by
 
 def test_management_calls_reach_canisters_on_the_other_subnet(pair: Pair) -> None:
     net = pair.net
-    manager = pair.deploy(canister(MANAGING), pair.first)
+    manager = pair.deploy(pair.first, canister(MANAGING))
     net.update_settings(pair.callee, controllers=[manager, Principal.anonymous()])
     about = {"canister_id": pair.callee.bytes}
     waiting = net.submit(manager, "run", managing(b"", "stop_canister", types.CANISTER_ID, about))
@@ -202,17 +182,17 @@ def test_management_calls_reach_canisters_on_the_other_subnet(pair: Pair) -> Non
     before = net.cycles(pair.callee)
     net.update(manager, "run", managing(b"", "deposit_cycles", types.CANISTER_ID, about))
     assert net.cycles(pair.callee) - before == pytest.approx(1_000_000_000_000, rel=0.001)
-    other = pair.deploy(canister(MANAGING), pair.first)
+    other = pair.deploy(pair.first, canister(MANAGING))
     with pytest.raises(CallRejected, match=r"(?i)controllers of the canister"):
         net.update(other, "run", managing(b"", "start_canister", types.CANISTER_ID, about))
 
 
 def test_a_canister_creates_canisters_on_its_own_subnet(pair: Pair) -> None:
     for subnet in (pair.first, pair.second):
-        manager = pair.deploy(canister(MANAGING), subnet)
+        manager = pair.deploy(subnet, canister(MANAGING))
         reply = pair.net.update(manager, "run", managing(b"", "create_canister", types.CREATE, {}))
         created = Principal(candid.decode(reply, [types.CANISTER_ID])[0]["canister_id"])
-        assert home(pair.net, created) == subnet.bytes
+        assert pair.home(created) == subnet.bytes
 
 
 def test_stopping_waits_for_answers_from_the_other_subnet(pair: Pair) -> None:
