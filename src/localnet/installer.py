@@ -150,7 +150,7 @@ class _Steps:
     def _run(self, runtime: Runtime, export: str, mode: Mode) -> Context:
         """Run a system method if the code has it; raises `Reject` when it fails (nothing is undone yet)."""
         context = self._context(mode)
-        runtime.begin(context, counts=True)
+        runtime.begin(context)
         if export in runtime.compiled.exports:
             outcome = runtime.run_export(export)
             self.used += outcome.instructions

@@ -321,7 +321,7 @@ class Network:
             return
         context = self.scheduler.context(canister, Mode.INSPECT, self.limits.inspect)
         context.caller, context.method, context.arg = sender, method, arg
-        canister.runtime.begin(context, counts=False)
+        canister.runtime.begin(context)
         outcome = canister.runtime.run_export("canister_inspect_message")
         canister.runtime.undo()
         self.log(canister, context.logs)

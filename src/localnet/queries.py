@@ -105,7 +105,7 @@ class Queries:
         context.arg, context.method = arg, method
         context.certificate = depth == 0 and mode is not Mode.TRANSFORM
         used = 0
-        runtime.begin(context, counts=False)
+        runtime.begin(context)
         try:
             outcome = runtime.run_export(export)
             pending: list[OutgoingCall] = []
@@ -126,6 +126,7 @@ class Queries:
                     break
                 call = pending.pop(0)
                 answer = self._call(canister, call, depth)
+                self._check_budget()
                 context = self._callback_context(canister, answer, sender, used)
                 replied = isinstance(answer, Reply)
                 outcome = runtime.run_callback(*call.closure(replied=replied))
@@ -138,15 +139,18 @@ class Queries:
         if depth >= MAX_DEPTH:
             text = "Composite query calls exceeded the maximum call depth."
             raise Reject(ErrorCode.QUERY_CALL_GRAPH_TOO_DEEP, text)
-        if self._budget <= 0:
-            text = "Composite query calls exceeded the instruction limit."
-            raise Reject(ErrorCode.QUERY_CALL_GRAPH_TOTAL_INSTRUCTION_LIMIT_EXCEEDED, text)
+        self._check_budget()
         self._budget -= CALL_INSTRUCTIONS
         callee = self._network.canisters.get(call.callee)
         if callee is None or callee.subnet != canister.subnet:
             text = f"Canister {to_text(call.callee)} not found"
             return Rejection.of(Reject(ErrorCode.CANISTER_NOT_FOUND, text))
         return self._evaluate(callee, canister.id, call.method, bytes(call.data), depth + 1)
+
+    def _check_budget(self) -> None:
+        if self._budget <= 0:
+            text = "Composite query calls exceeded the instruction limit."
+            raise Reject(ErrorCode.QUERY_CALL_GRAPH_TOTAL_INSTRUCTION_LIMIT_EXCEEDED, text)
 
     def _callback_context(self, canister: Canister, answer: Response, sender: bytes, used: int) -> Context:
         mode = Mode.COMPOSITE_REPLY if isinstance(answer, Reply) else Mode.COMPOSITE_REJECT

@@ -5,8 +5,8 @@
 other canisters.
 
 Undoing works from a copy of the heap taken before each message, and from the journal of stable memory
-(see `stable`). Where a dropped message had grown the heap, the instance stays larger for queries, which
-are dropped anyway, and is rebuilt at its true size before the next message that counts.
+(see `stable`). Where a dropped message had grown the heap, the instance is rebuilt at its true size before the
+next message.
 """
 
 from __future__ import annotations
@@ -289,9 +289,9 @@ class Runtime:
 
     # Running a message ------------------------------------------------------------------------------
 
-    def begin(self, context: Context, *, counts: bool, stable_limit: int = MAX_STABLE_PAGES) -> None:
-        """Prepare for a message; ``counts`` is False for one that will be undone in any case."""
-        if self._oversized and counts:
+    def begin(self, context: Context, *, stable_limit: int = MAX_STABLE_PAGES) -> None:
+        """Prepare for a message."""
+        if self._oversized:
             self._rebuild(self._snapshot_globals)
         self.context = context
         self.api.failure = None
@@ -299,8 +299,7 @@ class Runtime:
         memory = self.memory
         self._snapshot_globals = [item.get() for item in self._globals]
         if memory is not None:
-            if not self._oversized:
-                self._snapshot_size = memory.size
+            self._snapshot_size = memory.size
             self._snapshot, current = self._pool.take(self._snapshot_size, self)
             if not current:
                 if self._dirty is not None:

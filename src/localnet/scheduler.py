@@ -298,7 +298,7 @@ class Scheduler:
         context.method = message.method
         context.deadline = _deadline(message.origin) if mode is Mode.UPDATE else 0
         context.cycles_available = message.cycles
-        runtime.begin(context, counts=mode is not Mode.REPLICATED_QUERY)
+        runtime.begin(context)
         outcome = runtime.run_export(export)
         error = self._settle(canister, runtime, outcome, number)
         canister.cycles += prepaid
@@ -333,7 +333,7 @@ class Scheduler:
             context.arg = message.response.data
         else:
             context.reject = message.response
-        runtime.begin(context, counts=True)
+        runtime.begin(context)
         outcome = runtime.run_callback(*call.closure(replied=replied))
         error = self._settle(canister, runtime, outcome, callback.context)
         used = outcome.instructions
@@ -364,7 +364,7 @@ class Scheduler:
         assert call.cleanup is not None
         context = self._callback_context(canister, canister.contexts[number], Mode.CLEANUP)
         context.reject = failed.reject
-        runtime.begin(context, counts=True)
+        runtime.begin(context)
         outcome = runtime.run_callback(*call.cleanup)
         second = self._settle(canister, runtime, outcome, number)
         if second is not None:

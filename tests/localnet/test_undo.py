@@ -71,7 +71,7 @@ def content(runtime: Runtime) -> tuple[bytes, bytes, int]:
     assert runtime.heap is not None
     heap = bytes(runtime.heap.read(runtime.store, 0, runtime.heap_bytes))
     read = context(Mode.QUERY)
-    runtime.begin(read, counts=False)
+    runtime.begin(read)
     assert runtime.run_export("canister_query read").error is None
     runtime.undo()
     return heap, runtime.stable.read(), int.from_bytes(read.reply_data, "little")
@@ -95,7 +95,7 @@ def test_what_is_kept_stays_and_what_is_undone_is_gone(helped: bool, steps: list
             words = (step.heap, step.stable, step.value, step.grow_heap, step.grow_stable, step.ending == "trap")
             arg = b"".join(int(word).to_bytes(4, "little") for word in words)
             message = context(Mode.UPDATE, arg)
-            runtime.begin(message, counts=True)
+            runtime.begin(message)
             outcome = runtime.run_export("canister_update write")
             assert (outcome.error is None) == (step.ending != "trap")
             assert outcome.error is None or isinstance(outcome.error, Reject)
@@ -133,7 +133,7 @@ def test_instructions_do_not_depend_on_what_ran_before() -> None:
     arg = b"".join(word.to_bytes(4, "little") for word in words)
     used = []
     for _ in range(3):
-        runtime.begin(context(Mode.UPDATE, arg), counts=True)
+        runtime.begin(context(Mode.UPDATE, arg))
         used.append(runtime.run_export("canister_update write").instructions)
         runtime.undo()
     assert used == [used[0]] * 3
