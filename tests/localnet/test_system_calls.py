@@ -42,7 +42,7 @@ def run(calls: str, mode: Mode = Mode.UPDATE, limit: int = LIMIT) -> tuple[Outco
     context = Context(mode, VIEW, 0, limit, arg=bytes(100), caller=bytes(29), method="m" * 20, balance=10**15)
     context.reject = Rejection(RejectCode.CANISTER_REJECT, "r" * 20, 0)
     context.certificate = True
-    runtime.begin(context, counts=True)
+    runtime.begin(context)
     outcome = runtime.run_export("canister_update go")
     runtime.undo()
     return outcome, context
