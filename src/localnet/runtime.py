@@ -226,18 +226,23 @@ class Runtime:
 
     def _rebuild(self, globals_: list[int | float]) -> None:
         """Instantiate again at the committed heap size; the heap's content is copied over."""
-        old = self.heap
+        old, old_store = self.heap, self.store
         assert old is not None
-        address = ctypes.addressof(old.data_ptr(self.store).contents)
-        content = self.heap_content()
+        size = self.heap_bytes
         self._rebuilds += 1
         if self._rebuilds > MAX_REBUILDS:
             self._new_store(self.stable.read())
         else:
-            # The store keeps the old instance's address space, but its pages can go back now.
-            _libc.madvise(ctypes.c_void_p(address), ctypes.c_size_t(old.data_len(self.store)), _MADV_DONTNEED)
             self._instantiate()
-        self.load(content, globals_)
+        self._fill_heap(old.data_ptr(old_store), size)
+        self._restore_globals(globals_)
+        if self._dirty is not None:
+            # Filling it dirtied every page, but a copy of the heap that is kept for it still equals it.
+            self._dirty.take(size)
+        if old_store is self.store:
+            # The store keeps the old instance's address space, but its pages can go back now.
+            address = ctypes.addressof(old.data_ptr(old_store).contents)
+            _libc.madvise(ctypes.c_void_p(address), ctypes.c_size_t(old.data_len(old_store)), _MADV_DONTNEED)
 
     def load(self, heap_content: bytes, globals_: list[int | float]) -> None:
         """Give the instance another one's heap content and globals."""

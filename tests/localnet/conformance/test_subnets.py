@@ -1,13 +1,11 @@
 """Two application subnets: calls, their order and sizes, management calls, certificates, what does not cross."""
 
-from dataclasses import dataclass
-
 import pytest
 
 from localnet import candid
 from localnet import management_types as types
-from tests.localnet.two_subnets import TwoSubnets
-from tests.localnet.wat import CALLEE, CALLER, canister, number, rejection, to
+from tests.localnet.two_subnets import MANAGING, Pair, TwoSubnets, caller_and_callee, managing
+from tests.localnet.wat import CALLER, canister, number, rejection, to
 from tests.support.network import CallRejected, Principal
 
 MIB = 1024 * 1024
@@ -17,19 +15,9 @@ MANAGER = CALLER.replace(
 """CALLER for the management canister: the argument is 10 bytes nobody looks at, and the method's name."""
 
 
-@dataclass
-class Pair(TwoSubnets):
-    """A network of two application subnets, with a canister on each."""
-
-    caller: Principal
-    callee: Principal
-
-
 @pytest.fixture
 def pair(two: TwoSubnets) -> Pair:
-    caller = two.deploy(two.first, canister(CALLER))
-    callee = two.deploy(two.second, canister(CALLEE, {100: b"hello"}))
-    return Pair(two.net, two.first, two.second, caller, callee)
+    return caller_and_callee(two)
 
 
 def test_a_call_crosses_to_the_other_subnet_and_its_answer_comes_back(pair: Pair) -> None:
@@ -137,34 +125,6 @@ def test_randomness_comes_from_the_subnet_of_the_caller(pair: Pair) -> None:
         random = pair.deploy(subnet, canister(MANAGER))
         drawn.add(pair.net.update(random, "call", to(random, "raw_rand"))[-32:])
     assert len(drawn) == 2
-
-
-MANAGING = """
-(table 2 funcref) (elem (i32.const 0) $on_reply $on_reject)
-(func $on_reply (param i32)
-  (call $msg_arg_data_copy (i32.const 2000) (i32.const 0) (call $msg_arg_data_size))
-  (call $answer (i32.const 2000) (call $msg_arg_data_size)))
-(func $on_reject (param i32)
-  (call $msg_reject_msg_copy (i32.const 2000) (i32.const 0) (call $msg_reject_msg_size))
-  (call $msg_reject (i32.const 2000) (call $msg_reject_msg_size)))
-;; the argument: length of the callee's id, callee, length of the method's name, name, argument; lengths are bytes
-(func (export "canister_update run")
-  (local $end i32) (local $at i32)
-  (local.set $end (i32.add (i32.const 1000) (call $argument (i32.const 1000))))
-  (local.set $at (i32.add (i32.const 1001) (i32.load8_u (i32.const 1000))))
-  (call $call_new (i32.const 1001) (i32.load8_u (i32.const 1000))
-    (i32.add (local.get $at) (i32.const 1)) (i32.load8_u (local.get $at))
-    (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 0))
-  (local.set $at (i32.add (i32.add (local.get $at) (i32.const 1)) (i32.load8_u (local.get $at))))
-  (call $call_data_append (local.get $at) (i32.sub (local.get $end) (local.get $at)))
-  (call $call_cycles_add128 (i64.const 0) (i64.const 1000000000000))
-  (drop (call $call_perform)))
-"""
-
-
-def managing(callee: bytes, method: str, kind: candid.Type, value: object) -> bytes:
-    """The argument for MANAGING."""
-    return bytes([len(callee)]) + callee + bytes([len(method)]) + method.encode() + candid.encode([kind], [value])
 
 
 def test_management_calls_reach_canisters_on_the_other_subnet(pair: Pair) -> None:

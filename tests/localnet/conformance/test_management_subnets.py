@@ -7,11 +7,14 @@ from pocket_ic import SubnetConfig
 
 from localnet import candid
 from localnet import management_types as types
-from tests.localnet.conformance.test_subnets import MANAGING, Pair, home, managing, pair
+from tests.localnet.two_subnets import MANAGING, Pair, TwoSubnets, caller_and_callee, managing
 from tests.localnet.wat import COUNTER, canister, number
 from tests.support.network import CallRejected, Network, Principal
 
-__all__ = ["pair"]
+
+@pytest.fixture
+def pair(two: TwoSubnets) -> Pair:
+    return caller_and_callee(two)
 
 
 def created(reply: bytes) -> Principal:
@@ -20,12 +23,12 @@ def created(reply: bytes) -> Principal:
 
 def test_users_create_canisters_on_the_subnet_they_name(pair: Pair) -> None:
     for subnet in (pair.first, pair.second):
-        assert home(pair.net, pair.net.pic.create_canister(subnet=subnet)) == subnet.bytes
+        assert pair.home(pair.net.pic.create_canister(subnet=subnet)) == subnet.bytes
 
 
 def test_a_canister_installs_code_on_the_other_subnet(pair: Pair) -> None:
     net = pair.net
-    manager = pair.deploy(canister(MANAGING), pair.first)
+    manager = pair.deploy(pair.first, canister(MANAGING))
     target = net.pic.create_canister(subnet=pair.second)
     net.add_cycles(target, 10**14)
     net.update_settings(target, controllers=[manager])
@@ -66,9 +69,9 @@ def test_a_snapshot_is_not_loaded_from_another_subnet(pair: Pair) -> None:
 
 def test_a_call_to_a_subnet_is_executed_there(pair: Pair) -> None:
     net = pair.net
-    manager = pair.deploy(canister(MANAGING), pair.first)
+    manager = pair.deploy(pair.first, canister(MANAGING))
     reply = net.update(manager, "run", managing(pair.first.bytes, "create_canister", types.CREATE, {}))
-    assert home(net, created(reply)) == pair.first.bytes
+    assert pair.home(created(reply)) == pair.first.bytes
     about = {"canister_id": pair.callee.bytes}
     net.update_settings(pair.callee, controllers=[manager, Principal.anonymous()])
     net.update(manager, "run", managing(pair.second.bytes, "stop_canister", types.CANISTER_ID, about))
@@ -91,7 +94,7 @@ def test_only_the_nns_creates_canisters_on_another_subnet(method: str) -> None:
             if allowed:
                 reply = net.update(manager, "run", call)
                 if method == "create_canister":
-                    assert home(net, created(reply)) == other.bytes
+                    assert TwoSubnets(net, nns, application).home(created(reply)) == other.bytes
             else:
                 with pytest.raises(CallRejected, match="Sender should be on the same subnet or on the NNS subnet"):
                     net.update(manager, "run", call)
