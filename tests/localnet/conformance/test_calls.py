@@ -18,21 +18,6 @@ def test_a_reply_reaches_the_callback_with_its_environment(net: Network, pair: t
     assert net.update(caller, "call", to(callee, "hello_query")) == b"\x05\0\0\0hello"
 
 
-def test_rejects_reach_the_callback_with_code_and_text(net: Network, pair: tuple[Principal, Principal]) -> None:
-    caller, callee = pair
-    assert rejection(net.update(caller, "call", to(callee, "refuse"))) == (4, "hello")
-    code, text = rejection(net.update(caller, "call", to(callee, "fail")))
-    assert (code, "trapped: unreachable" in text) == (5, True)
-    code, text = rejection(net.update(caller, "call", to(callee, "silent")))
-    assert (code, "did not reply" in text) == (5, True)
-    code, text = rejection(net.update(caller, "call", to(callee, "missing")))
-    assert (code, "has no update method 'missing'" in text) == (5, True)
-    nobody = Principal(bytes(8) + b"\x01\x01")
-    code, text = rejection(net.update(caller, "call", to(nobody, "hello")))
-    assert (code, "not found" in text) == (3, True)
-    assert number(net.query(callee, "calls")) == 0
-
-
 def test_a_trap_after_call_perform_takes_the_call_back(net: Network, pair: tuple[Principal, Principal]) -> None:
     caller, callee = pair
     with pytest.raises(CallRejected, match="unreachable"):
@@ -94,40 +79,6 @@ def test_cycles_are_conserved_over_calls_but_for_the_fees(net: Network, pair: tu
     assert 280_000 < costs[0] - costs[1] < 340_000
 
 
-def test_composite_queries_call_queries_and_leave_no_trace(net: Network, pair: tuple[Principal, Principal]) -> None:
-    caller, callee = pair
-    assert net.query(caller, "ask", to(callee, "hello_query")) == b"\x05\0\0\0hello"
-    code, text = rejection(net.query(caller, "ask", to(callee, "hello")))
-    assert (code, "has no query method 'hello'" in text) == (5, True)
-    code, text = rejection(net.query(caller, "ask", to(caller, "ask")))
-    assert (code, "loop" in text) == (5, True)
-    with pytest.raises(CallRejected, match="Composite query cannot be called in replicated mode"):
-        net.update(caller, "ask", to(callee, "hello_query"))
-
-
-def test_a_stopping_canister_waits_for_its_open_calls(net: Network, pair: tuple[Principal, Principal]) -> None:
-    caller, callee = pair
-    waiting = net.submit(caller, "call", to(caller, "call"))
-    net.stop(caller)
-    assert net.canister_status(caller)["status"] == ("stopped", None)
-    with pytest.raises(CallRejected):
-        net.wait(waiting)
-    with pytest.raises(CallRejected, match="is stopped") as caught:
-        net.update(caller, "call", to(callee, "hello"))
-    assert caught.value.error_code == "CanisterStopped"
-    net.start(caller)
-    assert net.update(caller, "call", to(callee, "hello")) == b"\x05\0\0\0hello"
-
-
-def test_a_call_to_a_stopped_canister_is_rejected_to_the_caller(
-    net: Network, pair: tuple[Principal, Principal]
-) -> None:
-    caller, callee = pair
-    net.stop(callee)
-    code, text = rejection(net.update(caller, "call", to(callee, "hello")))
-    assert (code, "is stopped" in text) == (5, True)
-
-
 def test_the_management_canister_answers_canisters(net: Network, pair: tuple[Principal, Principal]) -> None:
     caller, _ = pair
     body = CALLER.replace(
@@ -162,29 +113,184 @@ def test_payloads_between_canisters_may_have_ten_mebibytes(net: Network) -> None
         net.update(target, "send", (most + 1).to_bytes(4, "little"))
 
 
-def test_at_most_500_calls_to_one_canister_may_be_open(net: Network) -> None:
-    body = """
-    (table 1 funcref) (elem (i32.const 0) $ignore)
-    (func $ignore (param i32))
-    (func (export "canister_update hello"))
-    (func (export "canister_update flood")
-      (local $made i32)
-      (call $canister_self_copy (i32.const 200) (i32.const 0) (i32.const 10))
-      (block $full (loop $next
-        (call $call_new (i32.const 200) (i32.const 10) (i32.const 300) (i32.const 5)
-          (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))
-        (br_if $full (call $call_perform))
-        (local.set $made (i32.add (local.get $made) (i32.const 1)))
-        (br $next)))
-      (call $answer32 (local.get $made)))
-    """
-    target = net.deploy(canister(body, {300: b"hello"}))
-    assert number(net.update(target, "flood")) == 500
-
-
 def test_a_call_from_outside_may_have_two_mebibytes(net: Network) -> None:
     target = net.deploy(canister('(func (export "canister_update size") (call $answer32 (call $msg_arg_data_size)))'))
     most = 2 * 1024 * 1024 - len("size")
     assert number(net.update(target, "size", bytes(most))) == most
     with pytest.raises(ConnectionError, match="too large"):
         net.update(target, "size", bytes(most + 1))
+
+
+BUILDING = """
+(table 1 funcref) (elem (i32.const 0) $done) (func $done (param i32))
+(func $begin
+  (call $canister_self_copy (i32.const 100) (i32.const 0) (i32.const 10))
+  (call $call_new (i32.const 100) (i32.const 10) (i32.const 200) (i32.const 4)
+    (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))
+(func $pay (param i64) (call $call_cycles_add128 (i64.const 0) (local.get 0)))
+(func (export "canister_update echo") (call $msg_reply))
+(func (export "canister_update append_after") (call $begin) (drop (call $call_perform))
+  (call $call_data_append (i32.const 0) (i32.const 1)))
+(func (export "canister_update pay_after") (call $begin) (drop (call $call_perform)) (call $pay (i64.const 1)))
+(func (export "canister_update perform_twice") (call $begin) (drop (call $call_perform)) (drop (call $call_perform)))
+(func (export "canister_update two_clean_ups") (call $begin)
+  (call $call_on_cleanup (i32.const 0) (i32.const 0)) (call $call_on_cleanup (i32.const 0) (i32.const 0)))
+(func (export "canister_update long_name")
+  (call $call_new (i32.const 100) (i32.const 10) (i32.const 0) (i32.const 20001)
+    (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))
+(func (export "canister_update no_principal")
+  (call $call_new (i32.const 100) (i32.const 30) (i32.const 200) (i32.const 4)
+    (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))
+(func (export "canister_update pay_too_much") (call $begin) (call $pay (i64.add (call $liquid) (i64.const 1))))
+(func $liquid (result i64)
+  (call $canister_liquid_cycle_balance128 (i32.const 120)) (i64.load (i32.const 120)))
+;; attaches cycles to a call that it replaces by another; answers with what it is short of in between and then
+(func (export "canister_update replaced")
+  (local $before i64)
+  (local.set $before (call $canister_cycle_balance))
+  (call $begin) (call $pay (i64.const 5000))
+  (i64.store (i32.const 300) (i64.sub (local.get $before) (call $canister_cycle_balance)))
+  (call $begin)
+  (i64.store (i32.const 308) (i64.sub (local.get $before) (call $canister_cycle_balance)))
+  (call $answer (i32.const 300) (i32.const 16)))
+(func (export "canister_update abandoned") (call $begin) (call $pay (i64.const 1000000000000)) (call $msg_reply))
+"""
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "append_after",
+        "pay_after",
+        "perform_twice",
+        "two_clean_ups",
+        "long_name",
+        "no_principal",
+        "pay_too_much",
+    ],
+)
+def test_a_call_that_is_built_wrongly_traps(net: Network, method: str) -> None:
+    target = net.deploy(canister(BUILDING, {200: b"echo"}))
+    with pytest.raises(CallRejected) as caught:
+        net.update(target, method)
+    assert (caught.value.error_code, caught.value.reject_code) == ("CanisterContractViolation", "CanisterError")
+
+
+def test_cycles_of_a_call_that_is_not_made_stay(net: Network) -> None:
+    target = net.deploy(canister(BUILDING, {200: b"echo"}))
+    reply = net.update(target, "replaced")
+    assert [number(reply[:8]), number(reply[8:])] == [5000, 0]
+    before = net.cycles(target)
+    net.update(target, "abandoned")
+    assert before - net.cycles(target) < 100_000_000
+
+
+CONTEXTS = """
+(table 6 funcref)
+(elem (i32.const 0) $accept_then_reply $reply $failing $clean_up $reply_twice $reply)
+(global $code (mut i32) (i32.const 99))
+(func $call (param $callback i32)
+  (call $call_new (i32.const 1000) (i32.const 10) (i32.const 1011) (i32.load8_u (i32.const 1010))
+    (local.get $callback) (i32.const 0) (local.get $callback) (i32.const 0)))
+(func $perform (drop (call $call_perform)))
+(func $accept_then_reply (param i32)
+  (i64.store (i32.const 300) (call $msg_cycles_accept (i64.const 400000)))
+  (call $answer (i32.const 300) (i32.const 8)))
+(func $reply (param i32) (call $answer32 (i32.const 5)))
+(func $failing (param i32) unreachable)
+(func $clean_up (param i32) (global.set $code (call $msg_reject_code)))
+(func $reply_twice (param i32) (call $msg_reply))
+(func $read (drop (call $argument (i32.const 1000))))
+(func (export "canister_update echo") (call $msg_reply))
+(func (export "canister_update accept_late")
+  (call $canister_self_copy (i32.const 1000) (i32.const 0) (i32.const 10))
+  (call $call (i32.const 0)) (call $perform))
+(func (export "canister_update accept_after_reply")
+  (local $late i64)
+  (i64.store (i32.const 300) (call $msg_cycles_accept (i64.const 100000)))
+  (call $msg_reply_data_append (i32.const 300) (i32.const 8))
+  (call $msg_reply)
+  (global.set $code (i32.wrap_i64 (call $msg_cycles_available)))
+  (drop (call $msg_cycles_accept (i64.const 500000))))
+(func (export "canister_update one_traps")
+  (call $read)
+  (call $call (i32.const 2)) (call $perform)
+  (call $call (i32.const 1)) (call $perform))
+(func (export "canister_update both_trap")
+  (call $read)
+  (call $call (i32.const 2)) (call $perform)
+  (call $call (i32.const 2)) (call $perform))
+(func (export "canister_update replied_already")
+  (call $read) (call $call (i32.const 4)) (call $perform) (call $msg_reply))
+(func (export "canister_update cleaned_up")
+  (call $read) (call $call (i32.const 2)) (call $call_on_cleanup (i32.const 3) (i32.const 0)) (call $perform))
+(func (export "canister_update not_cleaned_up")
+  (call $read) (call $call (i32.const 1)) (call $call_on_cleanup (i32.const 3) (i32.const 0)) (call $perform))
+(func (export "canister_query code") (call $answer32 (global.get $code)))
+"""
+
+
+def named(callee: Principal, method: str) -> bytes:
+    """The argument for CONTEXTS."""
+    return callee.bytes + bytes([len(method)]) + method.encode()
+
+
+@pytest.fixture
+def contexts(net: Network) -> tuple[Principal, Principal]:
+    """A canister of CONTEXTS and a callee."""
+    return net.deploy(canister(CONTEXTS, {1010: b"\x04echo"})), net.deploy(canister(CALLEE, {100: b"hello"}))
+
+
+def test_cycles_are_accepted_as_long_as_the_call_is_open(net: Network, contexts: tuple[Principal, Principal]) -> None:
+    middle, _ = contexts
+    caller = net.deploy(canister(CALLER))
+    assert number(net.update(caller, "call_with_cycles", to(middle, "accept_late"))) == 600_000
+
+
+@pytest.mark.localnet_only("the specification's rule; the replica lets a message accept cycles after its answer")
+def test_cycles_are_not_accepted_once_the_call_is_answered(net: Network, contexts: tuple[Principal, Principal]) -> None:
+    middle, _ = contexts
+    caller = net.deploy(canister(CALLER))
+    assert number(net.update(caller, "call_with_cycles", to(middle, "accept_after_reply"))) == 900_000
+    assert number(net.query(middle, "code")) == 0
+
+
+def test_a_trap_in_one_callback_leaves_the_answer_to_another(
+    net: Network, contexts: tuple[Principal, Principal]
+) -> None:
+    middle, callee = contexts
+    assert number(net.update(middle, "one_traps", named(callee, "hello"))) == 5
+    with pytest.raises(CallRejected, match="unreachable"):
+        net.update(middle, "both_trap", named(callee, "hello"))
+
+
+def test_a_callback_cannot_answer_again(net: Network, contexts: tuple[Principal, Principal]) -> None:
+    middle, callee = contexts
+    assert net.update(middle, "replied_already", named(callee, "hello")) == b""
+    net.tick(3)
+    # The callback trapped: it is in the log, and nothing is left open.
+    net.stop(middle)
+    assert net.canister_status(middle)["status"] == ("stopped", None)
+
+
+def test_the_clean_up_runs_after_a_trap_alone_and_knows_the_reject(
+    net: Network, contexts: tuple[Principal, Principal]
+) -> None:
+    middle, callee = contexts
+    assert number(net.update(middle, "not_cleaned_up", named(callee, "hello"))) == 5
+    assert number(net.query(middle, "code")) == 99
+    for method, code in (("hello", 0), ("refuse", 4), ("fail", 5)):
+        with pytest.raises(CallRejected, match="unreachable"):
+            net.update(middle, "cleaned_up", named(callee, method))
+        assert number(net.query(middle, "code")) == code
+
+
+def test_inspect_message_is_not_asked_about_calls_of_canisters(net: Network) -> None:
+    refusing = net.deploy(
+        canister(CALLEE + '(func (export "canister_inspect_message"))', {100: b"hello"}),
+    )
+    caller = net.deploy(canister(CALLER))
+    with pytest.raises(CallRejected, match="rejected the message"):
+        net.submit(refusing, "hello")
+    assert net.update(caller, "call", to(refusing, "hello")) == b"\x05\0\0\0hello"
+    assert net.query(refusing, "hello_query") == b"hello"

@@ -102,27 +102,6 @@ def test_explicit_traps_and_rejects_carry_their_text(net: Network) -> None:
     assert caught.value.error_code == "CanisterContractViolation"
 
 
-def test_unknown_methods_and_canisters_are_named(net: Network) -> None:
-    counter = net.deploy(canister(COUNTER))
-    with pytest.raises(CallRejected, match="has no update method 'nothing'") as caught:
-        net.update(counter, "nothing")
-    assert caught.value.error_code == "CanisterMethodNotFound"
-    with pytest.raises(CallRejected, match="has no query method 'increment'"):
-        net.query(counter, "increment")
-    net.stop(counter)
-    net.delete(counter)
-    with pytest.raises(CallRejected, match=r"Canister \S+ not found") as caught:
-        net.update(counter, "increment")
-    assert (caught.value.error_code, caught.value.reject_code) == ("CanisterNotFound", "DestinationInvalid")
-
-
-def test_an_empty_canister_answers_no_call(net: Network) -> None:
-    empty = net.create()
-    with pytest.raises(CallRejected, match="contains no Wasm module") as caught:
-        net.update(empty, "anything")
-    assert caught.value.error_code == "CanisterWasmModuleNotFound"
-
-
 @pytest.mark.parametrize(
     ("code", "text"),
     [
@@ -300,22 +279,3 @@ def test_facts_about_the_canister_and_prices_are_told(net: Network) -> None:
     assert number(net.query(target, "outcall")) == prices.http_request(10, 100)
     assert number(net.query(target, "call_cost")) > prices.call + 110 * prices.call_byte
     assert 0 < number(net.query(target, "liquid")) <= net.cycles(target)
-
-
-def test_functions_are_refused_where_the_specification_forbids_them(net: Network) -> None:
-    body = """
-    (func (export "canister_query accept") (call $accept_message))
-    (func (export "canister_query timer") (drop (call $global_timer_set (i64.const 1))))
-    (func (export "canister_update certificate") (drop (call $data_certificate_size)))
-    (func (export "canister_update code") (drop (call $msg_reject_code)))
-    """
-    target = net.deploy(canister(body))
-    for call, method in (
-        (net.query, "accept"),
-        (net.query, "timer"),
-        (net.update, "certificate"),
-        (net.update, "code"),
-    ):
-        with pytest.raises(CallRejected, match="cannot be executed in") as caught:
-            call(target, method)
-        assert caught.value.error_code == "CanisterContractViolation"

@@ -4,7 +4,11 @@ Source: IC interface specification, "Overview of imports". Each function is call
 of entry point that can be reached, and must be refused exactly where the table does not list that kind.
 """
 
+import re
+from pathlib import Path
+
 import pytest
+import wasmtime
 
 from localnet.system_api import signatures
 from tests.localnet.wat import call_with_zeros, canister
@@ -202,6 +206,46 @@ def test_the_start_function_may_call_few_functions(net: Network, name: str) -> N
     module = canister(f"(func $probe {call_with_zeros(name)}) (start $probe)")
     empty = net.create()
     assert refusal(net.install, empty, module) == (name not in IN_START)
+
+
+NOT_OFFERED = {
+    "msg_caller_info_data_size": "(result i32)",
+    "msg_caller_info_data_copy": "(param i32 i32 i32)",
+    "msg_caller_info_signer_size": "(result i32)",
+    "msg_caller_info_signer_copy": "(param i32 i32 i32)",
+    "cost_sign_with_ecdsa": "(param i32 i32 i32 i32) (result i32)",
+    "cost_sign_with_schnorr": "(param i32 i32 i32 i32) (result i32)",
+    "cost_vetkd_derive_key": "(param i32 i32 i32 i32) (result i32)",
+}
+
+
+@pytest.mark.localnet_only("these functions are not offered here")
+@pytest.mark.parametrize("name", NOT_OFFERED)
+def test_functions_that_are_not_offered_are_refused_with_their_name(net: Network, name: str) -> None:
+    text = f'(module (import "ic0" "{name}" (func {NOT_OFFERED[name]})))'
+    empty = net.create()
+    with pytest.raises(CallRejected, match=f"{name} is not one this network offers") as caught:
+        net.install(empty, bytes(wasmtime.wat2wasm(text)))
+    assert caught.value.error_code == "CanisterInvalidWasm"
+
+
+TEMPLATE_IMPORTS = Path("src/canister_build/template/runtime/src/ic0.rs")
+KYBRA_IMPORTS = set(WHERE) - {
+    "call_with_best_effort_response", "canister_liquid_cycle_balance128", "cost_call", "cost_create_canister",
+    "cost_http_request", "cycles_burn128", "env_var_count", "env_var_name_copy", "env_var_name_exists",
+    "env_var_name_size", "env_var_value_copy", "env_var_value_size", "in_replicated_execution", "msg_deadline",
+    "root_key_copy", "root_key_size", "subnet_self_copy", "subnet_self_size",
+}  # fmt: skip
+"""What the Rust CDK of Kybra 0.7.1 declares (``ic0`` 0.21): the functions above came later."""
+
+
+def test_what_the_builders_import_is_offered() -> None:
+    source = (Path(__file__).parents[3] / TEMPLATE_IMPORTS).read_text()
+    template = set(re.findall(r"pub fn (\w+)\(", source[: source.index("pub type Callback")]))
+    assert {"call_perform", "stable64_write", "trap"} <= template
+    assert template <= set(signatures())
+    assert len(KYBRA_IMPORTS) == 49
+    assert set(signatures()) >= KYBRA_IMPORTS
 
 
 def test_the_table_knows_every_function_that_is_offered() -> None:

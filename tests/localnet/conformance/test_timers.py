@@ -26,13 +26,6 @@ def test_a_timer_fires_once_when_its_time_comes(net: Network) -> None:
     assert number(net.query(target, "fired")) == 2
 
 
-def test_timers_die_at_an_upgrade(net: Network) -> None:
-    target = net.deploy(canister(TIMED))
-    net.upgrade(target, canister(TIMED.replace("canister_init", "canister_query unused")))
-    net.advance(60)
-    assert number(net.query(target, "fired")) == 0
-
-
 def test_a_timer_that_traps_changes_nothing_and_harms_nobody(net: Network) -> None:
     body = TIMED.replace(
         '(i32.const 1))))\n(func (export "canister_query fired")',
