@@ -22,6 +22,7 @@ from starlette.routing import Route
 
 from localnet import ic_api, pocketic_api
 from localnet.errors import BadRequest
+from localnet.http_gateway import HttpGateway
 from localnet.instances import Instance, Instances, Options, listen
 from localnet.network import Network
 from localnet.workers import Workers
@@ -65,7 +66,7 @@ def application(routes: list[Route]) -> Starlette:
 async def _explain(request: Request, error: Exception) -> Response:
     """Unknown paths and methods."""
     assert isinstance(error, HTTPException)
-    message = f"{request.method} {request.url.path}: {error.detail}: this server has no such endpoint"
+    message = f"{request.method} {request.scope['path']}: {error.detail}: this server has no such endpoint"
     return JSONResponse({"message": message}, status_code=error.status_code, headers=error.headers)
 
 
@@ -83,8 +84,10 @@ class LocalServer:
             instance = self._instances.create(["Application"])
             if auto_progress:
                 instance.start_progress()
-            routes += ic_api.routes("", lambda _request: instance.network, self._workers)
-        self._app = Activity(application(routes))
+            app = self._served(routes, lambda _request: instance.network)
+        else:
+            app = application(routes)
+        self._app = Activity(app)
 
     def _instance_network(self, request: Request) -> Network:
         return self._instances.get(request.path_params["instance"]).network
@@ -95,7 +98,13 @@ class LocalServer:
                 raise BadRequest("the instance behind this gateway is deleted", 404)
             return instance.network
 
-        return application(ic_api.routes("", network, self._workers))
+        return self._served([], network)
+
+    def _served(self, routes: list[Route], network_of: Callable[[Request], Network]) -> Starlette:
+        """An application with one network's ``/api/v2`` at its root, and its canisters' web pages on their hosts."""
+        app = application([*routes, *ic_api.routes("", network_of, self._workers)])
+        app.router.default = HttpGateway(network_of, self._workers, app.router.default)
+        return app
 
     async def serve(self, host: str, port: int, port_file: Path | None) -> None:
         """Listen until stopped or unused for too long. Raises ``OSError`` when the address is taken."""

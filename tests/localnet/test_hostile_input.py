@@ -50,6 +50,8 @@ class Target:
     server: Server
     instance: str
     canister: bytes
+    gateway: str
+    """Address of the instance's HTTP gateway."""
 
     def resident(self) -> int:
         """Bytes of memory the server takes."""
@@ -99,7 +101,8 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     limits = ["--instruction-limit-update", "2000000", "--instruction-limit-install", "2000000"]
     server = Server(tmp_path_factory.mktemp("server"), *limits)
     instance = server.instance()
-    found = Target(server, instance, server.deploy(instance, MODULE))
+    created = server.client.post("/http_gateway", json={"forward_to": {"PocketIcInstance": 0}}).json()["Created"]
+    found = Target(server, instance, server.deploy(instance, MODULE), f"http://127.0.0.1:{created['port']}")
     found.check()
     before = found.resident()
     yield found
@@ -268,31 +271,18 @@ def test_configurations_of_any_kind_are_answered(target: Target, data: st.DataOb
     target.check()
 
 
-PATHS = [
-    "/",
-    "//",
-    "/%ff",
-    "/..%2f..%2fetc/passwd",
-    "/status",
-    "/api/v2/status",
-    "/blobstore",
-    "/blobstore/x",
-    "/http_gateway",
-    "/http_gateway/9/stop",
-    "/instances",
-    "/instances/0",
-    "/instances/99",
-    "/instances/x/read/query",
-    "/instances/٣/read/get_time",
-    "/instances/0/read/%00",
-    "/instances/0/read/topology",
-    "/instances/0/api/v2/status",
-    "/instances/0/api/v9/status",
-    "/instances/0/api/v2/canister/x/call",
-    "/instances/0/api/v2/canister/aaaaa-aa/read_state",
-    "/instances/0/api/v2/subnet/aaaaa-aa/read_state",
-]
+_PATHS = """
+/ // /%ff /..%2f..%2fetc/passwd /status /api/v2/status /blobstore /blobstore/x /http_gateway
+/http_gateway/9/stop /instances /instances/0 /instances/99 /instances/x/read/query /instances/٣/read/get_time
+/instances/0/read/%00 /instances/0/read/topology /instances/0/api/v2/status /instances/0/api/v9/status
+/instances/0/api/v2/canister/x/call /instances/0/api/v2/canister/aaaaa-aa/read_state
+/instances/0/api/v2/subnet/aaaaa-aa/read_state
+"""
+PATHS = _PATHS.split()
 PATHS.append(f"/instances/{'9' * 5000}/read/get_time")
+HOSTS = [b"x", b"[", b"[::1", b"a:b:c", b"\xff.raw.localhost", b".localhost", b".raw.localhost", b"%00.raw.localhost"]
+HOSTS += [b"aaaaa-aa.raw.localhost", b"aaaaa-aa.localhost:99999", Principal(bytes(7) + b"\xff\1\1").to_str().encode()]
+HOSTS.append(b"lxzze-o7777-77777-aaaaa-cai.raw.localhost")
 
 
 @fuzzing
@@ -301,11 +291,17 @@ PATHS.append(f"/instances/{'9' * 5000}/read/get_time")
     method=st.sampled_from(["GET", "HEAD", "PUT", "PATCH", "POST", "OPTIONS", "TRACE", "NONSENSE"]),
     body=st.binary(max_size=50),
     kind=st.sampled_from(["application/cbor", "application/json", "text/ÿ", ""]),
+    host=st.sampled_from(HOSTS),
+    at_gateway=st.booleans(),
 )
-def test_wrong_methods_and_paths_are_answered(target: Target, path: str, method: str, body: bytes, kind: str) -> None:
-    headers = {b"content-type": kind.encode("latin-1"), b"content-encoding": b"gzip"}
-    reply = target.server.client.request(method, path, content=body, headers=list(headers.items()))
-    assert reply.status_code < 500, (method, path, reply.text)
+def test_wrong_methods_paths_and_hosts_are_answered(
+    target: Target, path: str, method: str, body: bytes, kind: str, host: bytes, at_gateway: bool
+) -> None:
+    headers = {b"content-type": kind.encode("latin-1"), b"content-encoding": b"gzip", b"host": host}
+    address = (target.gateway if at_gateway else target.server.url) + path
+    reply = target.server.client.request(method, address, content=body, headers=list(headers.items()))
+    # 503 says that the canister has no http_request.
+    assert reply.status_code < 500 or (at_gateway and reply.status_code == 503), (method, path, reply.text)
     target.check()
 
 

@@ -1,6 +1,7 @@
 """The IC's HTTP interface: `ic-py`, signatures, request ids, certificates."""
 
 import hashlib
+import os
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -49,6 +50,8 @@ class RawAgent:
             "method_name": method,
             "arg": arg,
             "ingress_expiry": self.agent.get_expiry_date(),
+            # ic-py's expiry is in whole seconds: without a nonce two equal calls would be one.
+            "nonce": os.urandom(16),
         }
         rid, data = sign_request(content, self.agent.identity)
         where = effective or target
