@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from localnet import accounts
+from localnet.admission import module_of, wasm_memory_error
 from localnet.canister import Canister, Change, Origin
 from localnet.errors import ErrorCode, Reject
 from localnet.message import Context, Mode, Rejection
@@ -16,7 +17,6 @@ from localnet.modules import CompiledModule
 from localnet.prices import MIN_LOG_BYTES
 from localnet.principal import to_text
 from localnet.runtime import Runtime
-from localnet.scheduler import wasm_memory_error
 from localnet.wasm import InvalidWasm
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Installer:
                 "mode='reinstall' instead.",
             )
         if request.mode == "upgrade":
-            network.scheduler.module_of(canister)
+            module_of(canister)
         try:
             compiled = network.modules.get(request.module)
         except InvalidWasm as error:

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from localnet import accounts, principal, state_tree
+from localnet.admission import check_running, module_of
 from localnet.canister import CallMessage, Canister, IngressOrigin
 from localnet.certificates import Certifier, NodeKey
 from localnet.clock import GENESIS, Clock
@@ -296,7 +297,7 @@ class Network:
         else:
             payer = self.canister(callee)
             subnet = self.subnets[payer.subnet]
-            self.scheduler.check_running(payer)
+            check_running(payer)
             self._inspect(payer, sender, method, arg)
             queue = payer.queue
         if payer is not None:
@@ -316,7 +317,7 @@ class Network:
         return len(arg) + len(method.encode()) + INGRESS_OVERHEAD_BYTES
 
     def _inspect(self, canister: Canister, sender: bytes, method: str, arg: bytes) -> None:
-        module = self.scheduler.module_of(canister)
+        module = module_of(canister)
         if "canister_inspect_message" not in module.exports or canister.runtime is None:
             return
         context = self.scheduler.context(canister, Mode.INSPECT, self.limits.inspect)

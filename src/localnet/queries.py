@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from localnet.admission import check_running, module_of
 from localnet.canister import Canister
 from localnet.errors import ErrorCode, Reject
 from localnet.message import Context, Mode, OutgoingCall, Rejection, Reply, Response
@@ -65,10 +66,9 @@ class Queries:
         mode: Mode = Mode.QUERY,
     ) -> Response:
         """The response of a canister. Raises `Reject` when the whole query must end."""
-        network = self._network
         try:
-            network.scheduler.check_running(canister)
-            kind = network.scheduler.module_of(canister).methods.get(method)
+            check_running(canister)
+            kind = module_of(canister).methods.get(method)
             if kind not in kinds:
                 raise Reject(
                     ErrorCode.CANISTER_METHOD_NOT_FOUND,
