@@ -25,6 +25,7 @@ from localnet.message import Rejection
 from localnet.network import Ingress, Network, Subnet
 from localnet.prices import MAX_INGRESS_BYTES
 from localnet.principal import MANAGEMENT, from_text, to_text
+from localnet.replays import replays
 from localnet.workers import Workers
 
 CONTENT_TYPE = "application/cbor"
@@ -117,19 +118,25 @@ class IcApi:
         if len(body) > MAX_INGRESS_BYTES:
             raise BadRequest(f"Request of {len(body)} bytes is too large, at most {MAX_INGRESS_BYTES} are allowed", 413)
 
-        def submit() -> Ingress:
+        def submit() -> Ingress | None:
             message, wanted = _parse(body, "call")
             callee, method, arg = wanted.call
             _check_effective(callee, method, arg, effective)
             _authenticate(network, message, wanted)
             with network.lock:
+                accepted = replays(network)
+                if wanted.id in accepted and wanted.id not in network.ingress:
+                    return None
                 network.submit(wanted.sender, callee, method, arg, effective, wanted.id)
+                accepted.add(wanted.id, wanted.expiry, network.clock.now)
                 return network.ingress[wanted.id]
 
         try:
-            return await self._workers.run(submit)
+            entry = await self._workers.run(submit)
         except Reject as reject:
             return _cbor({"status": "non_replicated_rejection", **_rejection(Rejection.of(reject))})
+        # A call that was carried out and whose answer is forgotten: accepted, with nothing to wait for.
+        return Response(status_code=202) if entry is None else entry
 
     async def query(self, request: Request) -> Response:
         """Evaluate a query."""

@@ -127,6 +127,13 @@ class Instances:
         instance.stop_progress()
         self._all[instance.id] = None
 
+    def network_of_root_key(self, der_key: bytes) -> Network | None:
+        """The network with that root key, if one has it."""
+        for instance in self._all:
+            if instance is not None and instance.network.root.certifier.der_public_key == der_key:
+                return instance.network
+        return None
+
     def states(self) -> list[str]:
         """``Available`` or ``Deleted`` for every instance ever created."""
         return ["Deleted" if instance is None else "Available" for instance in self._all]

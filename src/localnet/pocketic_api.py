@@ -10,6 +10,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -17,11 +18,13 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from localnet.bodies import receive
+from localnet.certified import certified_data
 from localnet.errors import BadRequest
 from localnet.instances import Instance, Instances
 from localnet.pocketic_config import GatewayConfiguration, configuration, gateway_configuration
 from localnet.pocketic_json import binary, field, shortened, topology
 from localnet.pocketic_operations import OPERATIONS, Operation
+from localnet.signatures import is_canister_key, verify
 from localnet.workers import Workers
 
 MAX_BODY_BYTES = 128 * 1024 * 1024
@@ -40,6 +43,7 @@ def routes(instances: Instances, workers: Workers) -> list[Route]:
         ("/instances", "GET", api.list_instances),
         ("/instances/{instance}", "DELETE", api.delete_instance),
         ("/instances/{instance}/stop_progress", "POST", api.stop_progress),
+        ("/verify_signature", "POST", api.verify_signature),
         ("/blobstore", "POST", api.put_blob),
         ("/blobstore/{blob}", "GET", api.get_blob),
         ("/http_gateway", "GET", api.list_gateways),
@@ -130,6 +134,21 @@ class PocketIcApi:
         """Delete an instance."""
         await self._workers.run(self._instances.delete, request.path_params["instance"])
         return Response(status_code=200)
+
+    async def verify_signature(self, request: Request) -> Response:
+        """Whether a canister signature holds under the root key of one of the server's networks."""
+        body = await _json(request)
+        message, signature, key, root = (binary(body, name) for name in ("msg", "sig", "pubkey", "root_pubkey"))
+        if not is_canister_key(key):
+            raise BadRequest("pubkey is no public key of a canister signature")
+        network = self._instances.network_of_root_key(root)
+        if network is None:
+            raise BadRequest("root_pubkey is not the root key of a network of this server: only those can be checked")
+        try:
+            await self._workers.run(verify, key, signature, message, partial(certified_data, network))
+        except BadRequest as error:
+            return JSONResponse({"Err": str(error)})
+        return JSONResponse({"Ok": None})
 
     async def put_blob(self, request: Request) -> Response:
         """Store a blob; answers its id in hex."""

@@ -46,6 +46,14 @@ def verify(der_key: bytes, signature: bytes, message: bytes, certified_data: Cer
         raise BadRequest(f"Invalid signature: {error}") from error
 
 
+def is_canister_key(der_key: bytes) -> bool:
+    """True for a key whose signatures are canister signatures. Raises `BadRequest` for one that is malformed."""
+    try:
+        return _wrapped(der_key, _CANISTER) is not None
+    except ValueError as error:
+        raise BadRequest(f"Invalid public key: {error}") from error
+
+
 def _wrapped(der_key: bytes, algorithm: bytes) -> bytes | None:
     """The bit string behind an algorithm identifier of 14 bytes, or None when the key is of another kind."""
     sequence, inner = _der_item(der_key, 0x30) if der_key[:1] == b"\x30" else (b"", b"x")

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import cbor2
+import httpx
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
@@ -294,6 +295,21 @@ def test_a_request_that_is_sent_twice_is_carried_out_once(address: str) -> None:
     assert send(address, counter, "call", {"content": long}).status_code == 400
 
 
+def check_with_pocket_ic(net: Network, key: bytes, signature: bytes, message: bytes) -> None:
+    """PocketIC's endpoint for canister signatures says the same."""
+    root = cbor2.loads(httpx.get(f"{net.url}/api/v2/status").content)["root_key"]
+
+    def verify(**changes: bytes) -> httpx.Response:
+        values = {"msg": message, "sig": signature, "pubkey": key, "root_pubkey": root, **changes}
+        body = {name: base64.b64encode(value).decode() for name, value in values.items()}
+        return httpx.post(f"{net.pic.server.url}/verify_signature", json=body)
+
+    assert verify().json() == {"Ok": None}
+    assert "Invalid signature" in verify(msg=b"another").json()["Err"]
+    for changes in ({"root_pubkey": b"another"}, {"pubkey": public_key(Identity())}, {"pubkey": b"\x30"}):
+        assert verify(**changes).status_code == 400
+
+
 @pytest.mark.parametrize("where", ["the root subnet", "another subnet"])
 def test_canister_signatures_hold_for_what_the_canister_certified(where: str) -> None:
     with Network(SubnetConfig(application=2)) as net:
@@ -325,6 +341,7 @@ def test_canister_signatures_hold_for_what_the_canister_certified(where: str) ->
         for value, text in cases:
             reply = send(net.url, target, "query", {**good, "sender_sig": cbor2.dumps(value)})
             assert (reply.status_code, text in reply.text) == (400, True), reply.text
+        check_with_pocket_ic(net, key, signature, b"\x0aic-request" + request_id(content))
         other = {**content, "arg": b"x"}
         assert send(net.url, target, "query", {**good, "content": other}).status_code == 400
         net.stop_progress()

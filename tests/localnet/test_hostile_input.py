@@ -248,6 +248,7 @@ CONFIGURATION = {
     "initial_time": {"Timestamp": {"nanos_since_epoch": 2**61}},
     "http_gateway_config": None,
 }
+SIGNATURE = {"msg": "BA==", "sig": "BA==", "pubkey": "MAIwAA==", "root_pubkey": "BA=="}
 GATEWAY = {
     "ip_addr": "127.0.0.1",
     "port": 0,
@@ -260,8 +261,9 @@ GATEWAY = {
 @fuzzing
 @given(data=st.data())
 def test_configurations_of_any_kind_are_answered(target: Target, data: st.DataObject) -> None:
-    path, valid = data.draw(st.sampled_from([("/instances", CONFIGURATION), ("/http_gateway", GATEWAY)]))
-    body = data.draw(mutations(valid, JSON))
+    valid = {"/instances": CONFIGURATION, "/http_gateway": GATEWAY, "/verify_signature": SIGNATURE}
+    path = data.draw(st.sampled_from(sorted(valid)))
+    body = data.draw(mutations(valid[path], JSON))
     reply = target.server.client.post(path, content=json.dumps(body).encode())
     assert reply.status_code in (201, 400, 404), (reply.status_code, reply.text)
     if reply.status_code == 201 and path == "/instances":
