@@ -46,6 +46,12 @@ def parser() -> argparse.ArgumentParser:
     )
     found.add_argument("--auto-progress", action="store_true", help="with --listen: real time, rounds by themselves")
     found.add_argument(
+        "--state-dir",
+        type=Path,
+        metavar="DIR",
+        help="with --listen: keep the network's state in this folder, and go on from what is there",
+    )
+    found.add_argument(
         "--outcall",
         action="append",
         default=[],
@@ -119,7 +125,9 @@ def program(arguments: list[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the server with parsed options. Returns the exit code."""
+    """Run the server with parsed options. Returns the exit code: 1 when a network's state could not be saved."""
+    from localnet.errors import BadRequest
+    from localnet.image import StateError
     from localnet.instances import Options
     from localnet.outcall_client import parse_mapping
     from localnet.server import LocalServer
@@ -130,6 +138,8 @@ def run(options: argparse.Namespace) -> int:
         host, port = _address(options.listen) if options.listen else ("127.0.0.1", options.port)
         if options.auto_progress and not options.listen:
             raise ValueError("--auto-progress needs --listen: other networks are switched by their client")
+        if options.state_dir is not None and not options.listen:
+            raise ValueError("--state-dir needs --listen: other networks get their folder from their client")
         if options.ttl <= 0:
             raise ValueError(f"--ttl {options.ttl} must be more than 0 seconds")
     except ValueError as error:
@@ -142,15 +152,26 @@ def run(options: argparse.Namespace) -> int:
         install=options.instruction_limit_install,
     )
     capacity = Capacity(options.subnet_memory, options.subnet_memory_threshold, options.subnet_compute)
-    server = LocalServer(
-        Options(options.seed, limits, capacity, options.outcall, options.verbose),
-        ttl=None if options.keep_alive or options.listen else options.ttl,
-        standalone=bool(options.listen),
-        auto_progress=options.auto_progress,
-    )
     try:
-        with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(server.serve(host, port, options.port_file))
+        server = LocalServer(
+            Options(options.seed, limits, capacity, options.outcall, options.verbose),
+            ttl=None if options.keep_alive or options.listen else options.ttl,
+            standalone=bool(options.listen),
+            auto_progress=options.auto_progress,
+            state_dir=options.state_dir,
+        )
+    except (StateError, BadRequest) as error:
+        print(f"localnet: {error}", file=sys.stderr)
+        return 2
+    try:
+        try:
+            with contextlib.suppress(KeyboardInterrupt):
+                asyncio.run(server.serve(host, port, options.port_file))
+        finally:
+            server.close()
+    except StateError as error:
+        print(f"localnet: {error}", file=sys.stderr)
+        return 1
     except OSError as error:
         print(f"localnet: cannot listen on {host}:{port}: {error.strerror}", file=sys.stderr)
         return 2

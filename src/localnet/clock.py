@@ -24,6 +24,6 @@ class Clock:
             raise ValueError(f"time cannot go back from {self.now} to {nanoseconds}")
         self.now = nanoseconds
 
-    def next_round(self) -> None:
-        """Move on to the next round: one nanosecond in virtual time, to the machine's time otherwise."""
-        self.now = max(self.now + 1, time.time_ns() if self.real else 0)
+    def next_round(self) -> int:
+        """The time of the next round: one nanosecond later in virtual time, else the machine's, never going back."""
+        return max(self.now + 1, time.time_ns() if self.real else 0)

@@ -25,7 +25,6 @@ from localnet.message import Rejection
 from localnet.network import Ingress, Network, Subnet
 from localnet.prices import MAX_INGRESS_BYTES
 from localnet.principal import MANAGEMENT, from_text, to_text
-from localnet.replays import replays
 from localnet.workers import Workers
 
 CONTENT_TYPE = "application/cbor"
@@ -124,11 +123,9 @@ class IcApi:
             _check_effective(callee, method, arg, effective)
             _authenticate(network, message, wanted)
             with network.lock:
-                accepted = replays(network)
-                if wanted.id in accepted and wanted.id not in network.ingress:
+                if wanted.id in network.replays and wanted.id not in network.ingress:
                     return None
-                network.submit(wanted.sender, callee, method, arg, effective, wanted.id)
-                accepted.add(wanted.id, wanted.expiry, network.clock.now)
+                network.submit(wanted.sender, callee, method, arg, effective, wanted.id, wanted.expiry)
                 return network.ingress[wanted.id]
 
         try:
@@ -195,6 +192,7 @@ class IcApi:
     @staticmethod
     def _certify(network: Network, subnet: Subnet, paths: list[Any]) -> bytes:
         with network.lock:
+            network.check()
             state = state_tree.current(network, subnet)
         # Signing takes a while and needs no lock: the tree doesn't change any more.
         return state.certificate([tuple(path) for path in paths])

@@ -6,19 +6,23 @@ import asyncio
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass, field
+from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
 
+from localnet.checkpoint import Setup
 from localnet.errors import BadRequest
+from localnet.image import StateError
 from localnet.modules import ModuleCache
 from localnet.network import Network
 from localnet.outcall_client import OutcallClient
 from localnet.prices import Capacity, Limits
 from localnet.progress import AutoProgress
 from localnet.runtime import Shims
+from localnet.state_folder import StateFolder
 from localnet.system_api import signatures
 
 _NUMBER = re.compile("[0-9]{1,9}")
@@ -39,6 +43,8 @@ class Instance:
     id: int
     network: Network
     client: OutcallClient
+    folder: StateFolder | None = None
+    """Where its state is kept, if anywhere."""
     _progress: AutoProgress | None = field(default=None)
 
     @property
@@ -57,6 +63,13 @@ class Instance:
         progress, self._progress = self._progress, None
         if progress is not None:
             progress.stop()
+
+    def close(self) -> None:
+        """Stop it for good, saving its state where it has a folder. Raises `StateError` when that fails."""
+        self.stop_progress()
+        if self.folder is not None:
+            with self.network.lock:
+                self.folder.close()
 
 
 @dataclass
@@ -94,24 +107,63 @@ class Instances:
         self._next_gateway = 0
         self.gateway_app: Callable[[Instance], Starlette] | None = None
 
-    def create(self, kinds: Iterable[str], start: int | None = None) -> Instance:
-        """Create a network of subnets of these kinds; ``start`` is its first time in nanoseconds."""
-        options = self._options
-        network = Network(
-            kinds,
-            self._modules,
-            seed=options.seed,
-            limits=options.limits,
-            capacity=options.capacity,
-            shims=self._shims,
-            verbose=options.verbose,
-        )
-        if start is not None:
-            network.clock.now = start
+    def create(self, kinds: Sequence[str], start: int | None = None, state_dir: Path | None = None) -> Instance:
+        """Create a network of subnets of these kinds; ``start`` is its first time in nanoseconds.
+
+        With ``state_dir`` its state is kept in that folder, and comes from there if there is one already: then kinds
+        may be empty. Raises `StateError` when the folder can't be used, `BadRequest` for what doesn't suit the state
+        in it, or without any subnet.
+        """
+        folder = StateFolder(state_dir) if state_dir is not None else None
+        try:
+            network = folder.load(self._network) if folder is not None else None
+            if network is None:
+                if not kinds:
+                    raise BadRequest("SubnetConfigSet must contain at least one subnet")
+                network = self._network(
+                    Setup(list(kinds), self._options.seed, self._options.limits, self._options.capacity)
+                )
+                if start is not None:
+                    network.clock.now = start
+                if folder is not None:
+                    folder.attach(network)
+            elif folder is not None:
+                self._check_loaded(network, kinds, start)
+                folder.attach(network)
+                wanted = self._options.limits, self._options.capacity
+                if (network.limits, network.capacity) != wanted:
+                    network.set_limits(*(list(astuple(bounds)) for bounds in wanted))
+                if start is not None:
+                    network.set_time(start)
+        except BaseException:
+            if folder is not None:
+                folder.close()
+            raise
         with self._lock:
-            instance = Instance(len(self._all), network, self._client)
+            instance = Instance(len(self._all), network, self._client, folder)
             self._all.append(instance)
         return instance
+
+    def _network(self, setup: Setup) -> Network:
+        return Network(
+            setup.kinds,
+            self._modules,
+            seed=setup.seed,
+            limits=setup.limits,
+            capacity=setup.capacity,
+            shims=self._shims,
+            verbose=self._options.verbose,
+        )
+
+    def _check_loaded(self, network: Network, kinds: Sequence[str], start: int | None) -> None:
+        """Raise `BadRequest` when a loaded network isn't what was asked for."""
+        have = [subnet.kind for subnet in network.subnets.values()]
+        if kinds and list(kinds) != have:
+            raise BadRequest(f"the state folder holds subnets of the kinds {', '.join(have)}, not {', '.join(kinds)}")
+        if network.seed != self._options.seed:
+            raise BadRequest(f"the state folder holds a network of seed {network.seed}, not {self._options.seed}")
+        if start is not None and start < network.clock.now:
+            raise BadRequest(f"initial_time is {start}, before the time of the saved state, {network.clock.now}")
 
     def get(self, number: str) -> Instance:
         """The instance with that number. Raises `BadRequest`."""
@@ -122,10 +174,23 @@ class Instances:
         return instance
 
     def delete(self, number: str) -> None:
-        """Delete an instance and everything in it."""
+        """Delete an instance, saving its state where it has a folder. Raises `StateError` when that fails."""
         instance = self.get(number)
-        instance.stop_progress()
         self._all[instance.id] = None
+        instance.close()
+
+    def close(self) -> None:
+        """Stop every network, saving those that have a folder. Raises `StateError` for the first that can't be."""
+        failures = []
+        for instance in self._all:
+            if instance is not None:
+                try:
+                    instance.close()
+                except StateError as error:
+                    failures.append(error)
+        self._all = [None] * len(self._all)
+        if failures:
+            raise failures[0]
 
     def network_of_root_key(self, der_key: bytes) -> Network | None:
         """The network with that root key, if one has it."""

@@ -11,6 +11,7 @@ import logging
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from localnet import accounts, principal, state_tree
 from localnet.admission import check_running, module_of
@@ -20,13 +21,16 @@ from localnet.clock import GENESIS, Clock
 from localnet.envelope import request_id
 from localnet.errors import BadRequest, ErrorCode, Reject
 from localnet.hash_tree import Tree
+from localnet.image import TRANSIENT
+from localnet.journal import Recorder, recorded
 from localnet.management import Management
-from localnet.message import Mode, Reply, Response
+from localnet.message import Mode, Rejection, Reply, Response
 from localnet.modules import ModuleCache
-from localnet.outcalls import Outcalls
-from localnet.prices import FREE, MAX_INGRESS_BYTES, MAX_REPLY_BYTES, Capacity, Limits, Prices
+from localnet.outcalls import HttpReply, Outcalls, answer_of, plain_answer
+from localnet.prices import FREE, MAX_INGRESS_BYTES, MAX_REPLY_BYTES, WASM_PAGE, Capacity, Limits, Prices
 from localnet.principal import MANAGEMENT, to_text
 from localnet.queries import Queries
+from localnet.replays import Replays
 from localnet.runtime import Services, Shims, SnapshotPool
 from localnet.scheduler import Scheduler
 from localnet.streams import Streams
@@ -40,6 +44,8 @@ INGRESS_KEPT = 10 * 60 * 1_000_000_000
 INGRESS_ENTRIES = 10_000
 """Calls the ingress history holds before the oldest answered ones go early: virtual time may stand still."""
 INGRESS_OVERHEAD_BYTES = 100
+
+QUERY_STATISTICS = ("query_calls", "query_instructions", "query_request_bytes", "query_response_bytes")
 
 NAMED_KINDS = {"nns": "NNS", "sns": "SNS", "ii": "II", "fiduciary": "Fiduciary", "bitcoin": "Bitcoin"}
 LISTED_KINDS = {
@@ -85,9 +91,13 @@ class Ingress:
     received: int
     response: Response | None = None
     answered: int = 0
-    done: threading.Event = field(default_factory=threading.Event)
-    certified: Tree | None = None
+    done: threading.Event = field(default_factory=threading.Event, metadata=TRANSIENT)
+    certified: Tree | None = field(default=None, metadata=TRANSIENT)
     """The entry's subtree of the certified state, once it cannot change any more."""
+
+    def __post_init__(self) -> None:
+        if self.response is not None:
+            self.done.set()
 
 
 class Network:
@@ -130,6 +140,10 @@ class Network:
         self.ingress: dict[bytes, Ingress] = {}
         self.subnets: dict[bytes, Subnet] = {}
         self.certified: dict[bytes, state_tree.CertifiedState] = {}
+        self.queried: set[bytes] = set()
+        """Canisters whose query statistics changed since the last round."""
+        self.recorder: Recorder | None = None
+        """Notes everything that reaches the network from outside, where its state is kept in a folder."""
         self._nonce = 0
         self._random_count = 0
         self._add_subnets(list(kinds))
@@ -138,6 +152,7 @@ class Network:
         self.management = Management(self)
         self.outcalls = Outcalls(self)
         self.queries = Queries(self)
+        self.replays = Replays()
 
     def _add_subnets(self, kinds: list[str]) -> None:
         unnamed = 0
@@ -236,14 +251,50 @@ class Network:
             for line in lines:
                 logger.info("[%s] %s", to_text(canister.id), line.decode(errors="replace"))
 
+    @property
+    def failure(self) -> str | None:
+        """Why the network has stopped: it may hold what its state folder could not take in."""
+        return None if self.recorder is None else self.recorder.failure
+
+    def check(self) -> None:
+        """Raise `BadRequest` (503) when the network has stopped: what it holds must not be told then."""
+        if self.failure is not None:
+            raise BadRequest(self.failure, 503)
+
     # Rounds ------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
         """Execute one round."""
+        self._round(self.clock.next_round(), self._query_statistics())
+
+    def _query_statistics(self) -> list[list[Any]]:
+        """What queries changed since the last round: they are not recorded one by one."""
+        touched = [self.canisters[found] for found in sorted(self.queried) if found in self.canisters]
+        self.queried.clear()
+        return [[c.id, *(getattr(c, name) for name in QUERY_STATISTICS)] for c in touched]
+
+    @recorded()
+    def _round(self, now: int, query_statistics: list[list[Any]]) -> list[int]:
+        """Execute one round at that time. Returns figures in which another execution would differ."""
+        for canister_id, *figures in query_statistics:
+            for name, figure in zip(QUERY_STATISTICS, figures, strict=True):
+                setattr(self.canisters[canister_id], name, figure)
         self.work.clear()
         self.round_number += 1
+        self.clock.now = now
         self.scheduler.round()
         self._forget_ingress()
+        return [self.scheduler.instructions, self.burned, sum(c.cycles for c in self.canisters.values())]
+
+    @recorded(ValueError)
+    def set_time(self, nanoseconds: int) -> None:
+        """Set virtual time. Raises ``ValueError`` when that would be before the current time."""
+        self.clock.set(nanoseconds)
+
+    @recorded()
+    def set_limits(self, limits: list[int], capacity: list[int]) -> None:
+        """Change the limits of messages and the capacity of subnets, given in the order of their fields."""
+        self.limits, self.capacity = Limits(*limits), Capacity(*capacity)
 
     def _forget_ingress(self) -> None:
         now = self.clock.now
@@ -265,16 +316,18 @@ class Network:
         arg: bytes,
         effective: bytes | None = None,
         rid: bytes | None = None,
+        expiry: int = 0,
     ) -> bytes:
         """Take a call into the ingress history and its canister's queue. Returns the request id.
 
-        ``effective`` says where a call to the management canister goes (canister or subnet id). Raises
+        ``effective`` says where a call to the management canister goes (canister or subnet id). ``rid`` and
+        ``expiry`` are a signed call's, by which it is known when it comes again. Raises
         `Reject` when the call cannot be accepted, `BadRequest` when it is no possible call at all.
         """
         if len(arg) + len(method.encode()) > MAX_INGRESS_BYTES:
             raise BadRequest(f"request of {len(arg)} bytes is too large, at most {MAX_INGRESS_BYTES} are allowed", 413)
+        fresh = rid is None
         if rid is None:
-            self._nonce += 1
             rid = request_id(
                 {
                     "request_type": "call",
@@ -282,39 +335,73 @@ class Network:
                     "method_name": method,
                     "arg": arg,
                     "sender": sender,
-                    "nonce": self._nonce.to_bytes(8, "big"),
+                    "nonce": (self._nonce + 1).to_bytes(8, "big"),
                     "ingress_expiry": self.clock.now,
                 }
             )
         if rid in self.ingress:
             return rid
-        origin = IngressOrigin(rid, sender)
-        message = CallMessage(origin, method, arg)
         if callee == MANAGEMENT or callee in self.subnets:
             payer, subnet = self.management.admit_ingress(sender, method, arg, effective)
-            message.subnet = subnet.id
-            queue = self.management.queue
         else:
             payer = self.canister(callee)
             subnet = self.subnets[payer.subnet]
             check_running(payer)
             self._inspect(payer, sender, method, arg)
-            queue = payer.queue
-        if payer is not None:
-            prices = self.prices_of(payer)
-            fee = prices.ingress(self.ingress_size(method, arg))
-            accounts.withdraw(payer, fee, prices)
-            self.burned += fee
-        home = effective if callee == MANAGEMENT and effective else callee
-        self.ingress[rid] = Ingress(rid, sender, callee, home, subnet.id, self.clock.now)
-        queue.append(message)
-        self.work.set()
+        self._accept(
+            rid,
+            None if fresh else expiry,
+            sender,
+            callee,
+            method,
+            arg,
+            effective,
+            subnet.id,
+            None if payer is None else payer.id,
+        )
         return rid
 
     @staticmethod
     def ingress_size(method: str, arg: bytes) -> int:
         """Bytes an ingress message is charged for."""
         return len(arg) + len(method.encode()) + INGRESS_OVERHEAD_BYTES
+
+    @recorded(Reject)
+    def _accept(
+        self,
+        rid: bytes,
+        expiry: int | None,
+        sender: bytes,
+        callee: bytes,
+        method: str,
+        arg: bytes,
+        effective: bytes | None,
+        subnet: bytes,
+        payer_id: bytes | None,
+    ) -> None:
+        """Take in a call that was found acceptable, if its payer can pay. Raises `Reject` (out of cycles).
+
+        ``expiry`` is None where the request id was made here.
+        """
+        if payer_id is not None:
+            payer = self.canisters[payer_id]
+            prices = self.prices_of(payer)
+            fee = prices.ingress(self.ingress_size(method, arg))
+            accounts.withdraw(payer, fee, prices)
+            self.burned += fee
+        if expiry is None:
+            self._nonce += 1
+        else:
+            self.replays.add(rid, expiry, self.clock.now)
+        home = effective if callee == MANAGEMENT and effective else callee
+        self.ingress[rid] = Ingress(rid, sender, callee, home, subnet, self.clock.now)
+        message = CallMessage(IngressOrigin(rid, sender), method, arg)
+        if callee == MANAGEMENT or callee in self.subnets:
+            message.subnet = subnet
+            self.management.queue.append(message)
+        else:
+            self.canisters[callee].queue.append(message)
+        self.work.set()
 
     def _inspect(self, canister: Canister, sender: bytes, method: str, arg: bytes) -> None:
         module = module_of(canister)
@@ -345,8 +432,36 @@ class Network:
         entry.answered = self.clock.now
         entry.done.set()
 
+    # Other inputs --------------------------------------------------------------------------------------
+
+    @recorded()
+    def add_cycles(self, canister_id: bytes, amount: int) -> int:
+        """Give an existing canister cycles out of nothing; returns its balance."""
+        canister = self.canisters[canister_id]
+        accounts.mint(self, canister, amount)
+        return canister.cycles
+
+    @recorded()
+    def set_stable_memory(self, canister_id: bytes, content: bytes) -> None:
+        """Replace the stable memory of a canister that has code by whole pages."""
+        runtime = self.canisters[canister_id].runtime
+        assert runtime is not None
+        runtime.set_stable(content + bytes(-len(content) % WASM_PAGE))
+
+    def answer_outcall(self, number: int, answers: list[HttpReply | Rejection]) -> bool:
+        """Hand in the response to an outcall (or each node's). False when no such outcall is pending."""
+        if not self.outcalls.waits(number):
+            return False
+        self._answer_outcall(number, [plain_answer(answer) for answer in answers])
+        return True
+
+    @recorded()
+    def _answer_outcall(self, number: int, answers: list[list[Any]]) -> None:
+        self.outcalls.answer(number, [answer_of(plain) for plain in answers])
+
     def query(self, sender: bytes, callee: bytes, method: str, arg: bytes) -> bytes:
         """Evaluate a query and return its reply. Raises `Reject`."""
+        self.check()
         if callee == MANAGEMENT:
             return self.management.query(sender, method, arg)
         return self.queries.run(self.canister(callee), sender, method, arg)

@@ -40,7 +40,7 @@ class OutcallClient:
     def _fetch(self, network: Network, outcall: Outcall) -> None:
         answer = self._answer(outcall)
         with network.lock:
-            network.outcalls.answer(outcall.id, [answer])
+            network.answer_outcall(outcall.id, [answer])
 
     def _answer(self, outcall: Outcall) -> HttpReply | Rejection:
         parts = urlsplit(outcall.url)

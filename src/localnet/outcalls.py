@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from localnet import candid
 from localnet.canister import Canister, Origin
 from localnet.errors import ErrorCode, Reject, RejectCode
+from localnet.image import TRANSIENT
 from localnet.management_types import HTTP_RESPONSE, TRANSFORM_ARGS
 from localnet.message import Rejection, Reply, Response
 from localnet.prices import MAX_HTTP_REQUEST_BYTES, MAX_HTTP_RESPONSE_BYTES
@@ -47,6 +48,21 @@ class HttpReply:
         return len(self.body) + _size(self.headers)
 
 
+def plain_answer(answer: HttpReply | Rejection) -> list[Any]:
+    """An answer in plain values, for the log of a state folder; `answer_of` makes it whole again."""
+    if isinstance(answer, HttpReply):
+        return [answer.status, [list(header) for header in answer.headers], answer.body]
+    return [int(answer.code), answer.message, answer.error_code]
+
+
+def answer_of(plain: list[Any]) -> HttpReply | Rejection:
+    """The answer `plain_answer` was given."""
+    first, second, third = plain
+    if isinstance(second, str):
+        return Rejection(RejectCode(first), second, third)
+    return HttpReply(first, [(name, value) for name, value in second], third)
+
+
 @dataclass
 class Outcall:
     """One request a canister waits for."""
@@ -66,7 +82,7 @@ class Outcall:
     transform: tuple[str, bytes] | None
     """Method and context of the transform function."""
     answers: list[HttpReply | Rejection] = field(default_factory=list)
-    fetching: bool = False
+    fetching: bool = field(default=False, metadata=TRANSIENT)
 
     @property
     def limit(self) -> int:
@@ -147,14 +163,15 @@ class Outcalls:
         if args["method"][0] != "post" and args["body"]:
             raise _rejected(f"a {args['method'][0].upper()} request has no body")
 
-    def answer(self, number: int, answers: list[HttpReply | Rejection]) -> bool:
-        """Hand in the response (or each node's). False when no such outcall is pending."""
+    def waits(self, number: int) -> bool:
+        """True for an outcall that has no response yet."""
         outcall = self.pending.get(number)
-        if outcall is None or outcall.answers:
-            return False
-        outcall.answers = answers
+        return outcall is not None and not outcall.answers
+
+    def answer(self, number: int, answers: list[HttpReply | Rejection]) -> None:
+        """Hand in the response (or each node's) to an outcall that waits for it."""
+        self.pending[number].answers = answers
         self._network.work.set()
-        return True
 
     def deliver(self) -> None:
         """Send what came in, or timed out, back to the canisters."""

@@ -20,6 +20,7 @@ from starlette.routing import Route
 from localnet.bodies import receive
 from localnet.certified import certified_data
 from localnet.errors import BadRequest
+from localnet.image import StateError
 from localnet.instances import Instance, Instances
 from localnet.pocketic_config import GatewayConfiguration, configuration, gateway_configuration
 from localnet.pocketic_json import binary, field, shortened, topology
@@ -70,6 +71,9 @@ def _guarded(
         except BadRequest as error:
             message = {"message": str(error)}
             return JSONResponse({"Error": message} if creating else message, status_code=error.status)
+        except StateError as error:
+            message = {"message": str(error)}
+            return JSONResponse({"Error": message} if creating else message, status_code=400)
 
     return guarded
 
@@ -91,6 +95,7 @@ class PocketIcApi:
 
             def locked() -> Any:
                 with instance.network.lock:
+                    instance.network.check()
                     return operation(instance, body)
 
             if isinstance(body, dict):
@@ -114,7 +119,7 @@ class PocketIcApi:
     async def create_instance(self, request: Request) -> Response:
         """Create an instance with the configured subnets, and its gateway if it is to have one."""
         wanted = configuration(await _json(request))
-        instance = await self._workers.run(self._instances.create, wanted.kinds, wanted.start)
+        instance = await self._workers.run(self._instances.create, wanted.kinds, wanted.start, wanted.state_dir)
         if wanted.auto_progress:
             instance.start_progress()
         created = {"instance_id": instance.id, "topology": topology(instance.network), "http_gateway_info": None}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from localnet.errors import BadRequest
@@ -37,17 +38,23 @@ class Configuration:
     start: int | None
     """Its first time in nanoseconds."""
     gateway: GatewayConfiguration | None
+    state_dir: Path | None
+    """Folder its state is kept in; kinds may be empty if there is one in it."""
 
 
 def configuration(body: Any) -> Configuration:
     """The instance a request asks for. Raises `BadRequest` naming what cannot be had."""
     kinds = _kinds(field(body, "subnet_config_set", dict))
-    if body.get("state_dir") is not None:
-        raise BadRequest("state_dir is not supported: this network keeps its state in memory")
+    state_dir = optional(body, "state_dir", str)
+    if not kinds and state_dir is None:
+        raise BadRequest("SubnetConfigSet must contain at least one subnet")
+    if state_dir is not None and (not state_dir or "\0" in state_dir):
+        raise BadRequest(f"state_dir is {shortened(state_dir)}, it must be the path of a folder")
     _refuse_options(body)
     gateway = optional(body, "http_gateway_config", dict)
     auto_progress, start = _initial_time(optional(body, "initial_time", dict))
-    return Configuration(kinds, auto_progress, start, None if gateway is None else gateway_configuration(gateway))
+    where = None if gateway is None else gateway_configuration(gateway)
+    return Configuration(kinds, auto_progress, start, where, None if state_dir is None else Path(state_dir))
 
 
 def _kinds(config: dict[str, Any]) -> list[str]:
@@ -68,8 +75,6 @@ def _kinds(config: dict[str, Any]) -> list[str]:
     others = [name for name, value in config.items() if value and name not in (*NAMED_KINDS, *LISTED_KINDS)]
     if others:
         raise BadRequest(f"subnets of kind {shortened(others[0])} are not supported")
-    if not kinds:
-        raise BadRequest("SubnetConfigSet must contain at least one subnet")
     return kinds
 
 
@@ -80,7 +85,10 @@ def _check_spec(name: str, spec: Any) -> None:
         raise BadRequest(f"the subnet {name} is {shortened(spec)}, it must be a SubnetSpec")
     state, instructions = spec.get("state_config", "New"), spec.get("instruction_config", "Production")
     if state != "New":
-        raise BadRequest(f"state_config of {name} is {shortened(state)}, only New is supported")
+        raise BadRequest(
+            f"state_config of {name} is {shortened(state)}, only New is supported: the state of a replica or of a "
+            "PocketIC server cannot be read (localnet keeps and loads a whole network, with state_dir)"
+        )
     if instructions != "Production":
         raise BadRequest(
             f"instruction_config of {name} is {shortened(instructions)}, only Production is supported: start the "

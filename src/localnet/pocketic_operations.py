@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from localnet import accounts, principal
+from localnet import principal
 from localnet.canister import Canister
 from localnet.errors import BadRequest, Reject
 from localnet.instances import Instance
@@ -30,7 +30,6 @@ from localnet.pocketic_json import (
     text64,
     topology,
 )
-from localnet.prices import WASM_PAGE
 
 MAX_ROUNDS = 100
 """Rounds ``await_ingress_message`` executes before it gives up."""
@@ -68,7 +67,7 @@ def _get_time(instance: Instance, _body: Any) -> Any:
 @_operation("POST", "update/set_time")
 def _set_time(instance: Instance, body: Any) -> Any:
     try:
-        instance.network.clock.set(nanoseconds(body))
+        instance.network.set_time(nanoseconds(body))
     except ValueError as error:
         raise BadRequest(f"SettingTimeIntoPast: {error}") from error
 
@@ -116,9 +115,7 @@ def _add_cycles(instance: Instance, body: Any) -> Any:
     amount = field(body, "amount", int)
     if not 0 <= amount < 1 << 128:
         raise BadRequest(f"amount is {shortened(amount)}, it must be a number of cycles below 2^128")
-    canister = _canister(instance, body)
-    accounts.mint(instance.network, canister, amount)
-    return {"cycles": canister.cycles}
+    return {"cycles": instance.network.add_cycles(_canister(instance, body).id, amount)}
 
 
 @_operation("POST", "read/get_stable_memory")
@@ -129,12 +126,11 @@ def _get_stable_memory(instance: Instance, body: Any) -> Any:
 
 @_operation("POST", "update/set_stable_memory")
 def _set_stable_memory(instance: Instance, body: Any) -> Any:
-    runtime = _canister(instance, body).runtime
-    if runtime is None:
+    canister = _canister(instance, body)
+    if canister.runtime is None:
         raise BadRequest("the canister is empty: stable memory needs an installed module")
-    # The blob, put in by the front end.
-    content = field(body, "content", bytes)
-    runtime.set_stable(content + bytes(-len(content) % WASM_PAGE))
+    # The content is the blob, put in by the front end.
+    instance.network.set_stable_memory(canister.id, field(body, "content", bytes))
 
 
 @_operation("POST", "update/submit_ingress_message")
@@ -208,8 +204,7 @@ def _mock_canister_http(instance: Instance, body: Any) -> Any:
     number, subnet = field(body, "request_id", int), binary(field(body, "subnet_id", dict), "subnet_id")
     mocked = [field(body, "response", dict), *(optional(body, "additional_responses", list) or [])]
     answers = [http_answer(item) for item in mocked]
-    outcalls = instance.network.outcalls
-    outcall = outcalls.pending.get(number)
+    outcall = instance.network.outcalls.pending.get(number)
     if outcall is None or outcall.subnet != subnet or outcall.answers:
         raise BadRequest(f"InvalidCanisterHttpRequestId: no outcall {shortened(number)} of that subnet is pending")
     nodes = subnet_size(instance.network.subnets[subnet].kind)
@@ -218,7 +213,7 @@ def _mock_canister_http(instance: Instance, body: Any) -> Any:
             f"InvalidMockCanisterHttpResponses: {len(answers)} responses, there must be 1, or one for each of the "
             f"subnet's {nodes} nodes"
         )
-    outcalls.answer(number, answers)
+    instance.network.answer_outcall(number, answers)
 
 
 @_operation("POST", "auto_progress")

@@ -52,6 +52,9 @@ class AutoProgress:
                     timers = [c.global_timer for c in network.canisters.values() if c.global_timer]
                     self._client.send(network)
             except Exception:
+                if network.failure is not None:
+                    # That was said when it stopped, and there is nothing to go on with.
+                    return
                 logger.exception("a round failed")
                 wait, timers = IDLE_SECONDS, []
             if timers:

@@ -165,6 +165,7 @@ class Queries:
         return context
 
     def _count(self, canister: Canister, arg: bytes, response: Response, used: int) -> None:
+        self._network.queried.add(canister.id)
         canister.query_calls += 1
         canister.query_instructions += used
         canister.query_request_bytes += len(arg)

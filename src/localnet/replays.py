@@ -6,9 +6,6 @@ The ingress history may forget an answered call earlier: it is bounded by number
 from __future__ import annotations
 
 import heapq
-from weakref import WeakKeyDictionary
-
-from localnet.network import Network
 
 
 class Replays:
@@ -33,11 +30,3 @@ class Replays:
     def __len__(self) -> int:
         """Calls that are remembered."""
         return len(self._ids)
-
-
-_of: WeakKeyDictionary[Network, Replays] = WeakKeyDictionary()
-
-
-def replays(network: Network) -> Replays:
-    """The calls of a network, whichever of its addresses they came to."""
-    return _of.setdefault(network, Replays())

@@ -14,7 +14,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,7 +132,10 @@ class Runtime:
         pool: SnapshotPool,
         context: Context,
         stable_content: bytes = b"",
+        *,
+        starts: bool = True,
     ) -> None:
+        """``starts`` is False for an instance that gets a state by `restore`: its start function ran long ago."""
         self.compiled = compiled
         self.context = context
         self.prices = services.prices
@@ -147,8 +150,10 @@ class Runtime:
         self._granted = 0
         self.executed = (0, 0)
         """Instructions of the canister's own code and of its system calls since the instance was made."""
+        self.changes = 0
+        """Counts what may have changed heap, stable memory or globals for good."""
         self._new_store(stable_content)
-        self.start_instructions = self._start_instructions + self._start()
+        self.start_instructions = self._start_instructions + (self._start() if starts else 0)
         """Instructions of the start function."""
 
     # Host interface of the system API -----------------------------------------------------------------
@@ -251,6 +256,7 @@ class Runtime:
 
     def _fill_heap(self, content: Any, size: int) -> None:
         """Copy ``size`` bytes (something ctypes can copy from) to the start of the heap, which grows as needed."""
+        self.changes += 1
         heap = self.heap
         if heap is None:
             return
@@ -264,8 +270,35 @@ class Runtime:
         for item, value in zip(self._globals, values, strict=True):
             item.set(value)
 
+    def heap_view(self) -> memoryview:
+        """The heap as the canister left it, to read before anything else runs."""
+        if self.memory is None:
+            return memoryview(b"")
+        return memoryview((ctypes.c_ubyte * self.heap_bytes).from_address(self.memory.address)).cast("B")
+
+    def restore(
+        self,
+        heap_size: int,
+        heap: Iterable[tuple[int, bytes]],
+        stable_size: int,
+        stable_content: Iterable[tuple[int, bytes]],
+        globals_: list[int | float],
+    ) -> None:
+        """Give a new instance the memories and globals of one like it. Memories come as sizes and pieces by offset."""
+        self.changes += 1
+        self.store.set_fuel(HOUSEKEEPING_FUEL)
+        if self.heap is not None:
+            missing = (heap_size - self.heap.data_len(self.store)) // WASM_PAGE
+            if missing > 0:
+                self.heap.grow(self.store, missing)
+            stable.fill(self.heap, self.store, heap)
+        self.stable.begin()
+        self.stable.restore(stable_size, stable_content)
+        self._restore_globals(globals_)
+
     def set_stable(self, content: bytes) -> None:
         """Replace the content of stable memory."""
+        self.changes += 1
         self.store.set_fuel(HOUSEKEEPING_FUEL)
         self.stable.begin()
         self.stable.write(content)
@@ -277,9 +310,7 @@ class Runtime:
 
     def heap_content(self) -> bytes:
         """All of the heap."""
-        if self.heap is None:
-            return b""
-        return ctypes.string_at(ctypes.addressof(self.heap.data_ptr(self.store).contents), self.heap_bytes)
+        return bytes(self.heap_view())
 
     def globals(self) -> list[tuple[str, int | float]]:
         """Type (``i32``, ``i64``, ``f32``, ``f64``) and value of every mutable global, in the module's order."""
@@ -314,6 +345,7 @@ class Runtime:
 
     def keep(self) -> None:
         """Keep what the message did."""
+        self.changes += 1
         memory = self.memory
         if self._dirty is None or memory is None or memory.size != self._snapshot_size:
             self._release(None)

@@ -55,7 +55,6 @@ class Scheduler:
     def round(self) -> None:
         """Execute one round: time-driven work first, then messages until none is left or the round is full."""
         network = self._network
-        network.clock.next_round()
         self.instructions = 0
         self._new_budget()
         network.streams.deliver()

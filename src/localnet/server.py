@@ -73,7 +73,16 @@ async def _explain(request: Request, error: Exception) -> Response:
 class LocalServer:
     """One server process."""
 
-    def __init__(self, options: Options, *, ttl: float | None, standalone: bool, auto_progress: bool) -> None:
+    def __init__(
+        self,
+        options: Options,
+        *,
+        ttl: float | None,
+        standalone: bool,
+        auto_progress: bool,
+        state_dir: Path | None = None,
+    ) -> None:
+        """Raises `StateError` or `BadRequest` when the standalone network cannot be loaded from ``state_dir``."""
         self._workers = Workers()
         self._instances = Instances(options)
         self._instances.gateway_app = self._gateway
@@ -81,13 +90,17 @@ class LocalServer:
         routes = pocketic_api.routes(self._instances, self._workers)
         routes += ic_api.routes("/instances/{instance}", self._instance_network, self._workers)
         if standalone:
-            instance = self._instances.create(["Application"])
+            instance = self._instances.create(["Application"], state_dir=state_dir)
             if auto_progress:
                 instance.start_progress()
             app = self._served(routes, lambda _request: instance.network)
         else:
             app = application(routes)
         self._app = Activity(app)
+
+    def close(self) -> None:
+        """Save the networks that have a state folder. Raises `StateError` when one can't be."""
+        self._instances.close()
 
     def _instance_network(self, request: Request) -> Network:
         return self._instances.get(request.path_params["instance"]).network

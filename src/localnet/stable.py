@@ -20,7 +20,7 @@ message is one addition, and undoing one copies the slots back.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import wasmtime
 
@@ -288,6 +288,22 @@ class StableMemory:
             return b""
         return ctypes.string_at(ctypes.addressof(self._memory.data_ptr(self._store).contents), size)
 
+    def view(self) -> memoryview:
+        """All of the memory, to read before anything else runs."""
+        size = self.pages * WASM_PAGE
+        if not size:
+            return memoryview(b"")
+        address = ctypes.addressof(self._memory.data_ptr(self._store).contents)
+        return memoryview((ctypes.c_ubyte * size).from_address(address)).cast("B")
+
+    def restore(self, size: int, pieces: Iterable[tuple[int, bytes]]) -> None:
+        """Give it a size in bytes (whole pages) and a content, in pieces by offset."""
+        missing = size // WASM_PAGE - self.pages
+        if missing > 0:
+            expect(self._exports["stable64_grow"], wasmtime.Func)(self._store, missing)
+        fill(self._memory, self._store, pieces)
+        self._pages.set(size // WASM_PAGE)
+
     def write(self, data: bytes) -> None:
         """Replace the content, growing (never shrinking) to whole pages; the rest is zero."""
         need = -(-len(data) // WASM_PAGE)
@@ -299,3 +315,13 @@ class StableMemory:
             base = ctypes.addressof(self._memory.data_ptr(self._store).contents)
             ctypes.memset(base, 0, size)
             ctypes.memmove(base, data, len(data))
+
+
+def fill(memory: wasmtime.Memory, store: wasmtime.Store, pieces: Iterable[tuple[int, bytes]]) -> None:
+    """Copy pieces into a memory by offset, touching only what differs: pages nobody used stay without a frame."""
+    if not memory.data_len(store):
+        return
+    base = ctypes.addressof(memory.data_ptr(store).contents)
+    for offset, content in pieces:
+        if ctypes.string_at(base + offset, len(content)) != content:
+            ctypes.memmove(base + offset, content, len(content))

@@ -158,7 +158,7 @@ def run(options: argparse.Namespace) -> int:
     with clock.step("build", "building the canisters (the first time this takes minutes)"):
         wasms = (deployment.build("factory", options.builder), deployment.build("zone_canister", options.builder))
     with clock.step("start", f"starting the network on 127.0.0.1:{options.port} and the membership contract"):
-        local = network.start(state, options.port, stay=False)
+        local = network.start(state, options.port, stay=False, kept=False)
     try:
         report = main_job(state, local, wasms, options.messages, clock)
         print(json.dumps(report.data()) if options.json else "\n".join(report.lines()), flush=True)

@@ -6,6 +6,7 @@ Not for other networks, which are only named here (`resolve`); nobody starts tho
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ DEFAULT_PORT = 4943
 """The port dfx's local network has, too: tools find either there."""
 IC_URL = "https://icp-api.io"
 _HOST = re.compile(r"[A-Za-z0-9.:-]+")
+_STOPPED = "stopped"
+"""What was deployed to the local network is noted under this name, not a URL, while it is not running."""
 _NETWORKS = "name local, ic or a URL such as http://127.0.0.1:4943"
 RPC_HOST = "contract.zone.test"
 """Host name that zones on a local network reach their membership contract by (mapped to 127.0.0.1 by localnet)."""
@@ -37,6 +40,8 @@ class LocalNetwork:
     membership_url: str
     localnet: Running
     membership: Running
+    kept: bool = True
+    """Whether its state is kept in the state folder."""
 
     def stop(self) -> None:
         """End both processes."""
@@ -76,8 +81,14 @@ def find(state: State) -> LocalNetwork | None:
         raise UserError(f"{state.network_file} is no record of a network: {error}", "remove it") from error
 
 
-def start(state: State, port: int = DEFAULT_PORT, *, stay: bool = True) -> LocalNetwork:
-    """Start the two processes and record them; port 0 takes a free one. With `stay` they outlive this process."""
+def start(
+    state: State, port: int = DEFAULT_PORT, *, stay: bool = True, fresh: bool = False, kept: bool = True
+) -> LocalNetwork:
+    """Start the two processes and record them; port 0 takes a free one. With `stay` they outlive this process.
+
+    The network goes on with the state it had when it ended, however it ended; with `fresh` it starts empty. Without
+    `kept` it is another one, which is gone at its end.
+    """
     known = find(state)
     if known is not None and known.alive():
         raise UserError(
@@ -85,22 +96,52 @@ def start(state: State, port: int = DEFAULT_PORT, *, stay: bool = True) -> Local
             "stop it with `zones network stop`",
         )
     if known is not None:
-        known.stop()
+        _end(state, known)
     if port:
         processes.require_free_port(port)
+    if fresh:
+        _remove_state(state)
+    goes_on = kept and state.localnet.exists()
     Roles.load(state.roles_file).save(state.roles_file)
     membership, membership_port = _start_module(state, "zones.membership", ["--roles", str(state.roles_file)], stay)
     membership_url = f"http://127.0.0.1:{membership_port}"
     try:
-        listen = ["--listen", f"127.0.0.1:{port}", "--auto-progress", "--outcall", f"{RPC_HOST}={membership_url}"]
-        localnet, port = _start_module(state, "localnet", listen, stay)
+        options = ["--listen", f"127.0.0.1:{port}", "--auto-progress", "--outcall", f"{RPC_HOST}={membership_url}"]
+        if kept:
+            options += ["--state-dir", str(state.localnet)]
+        localnet, port = _start_module(state, "localnet", options, stay)
     except BaseException:
         membership.stop()
         raise
-    network = LocalNetwork(f"http://127.0.0.1:{port}", RPC_HOST, membership_url, localnet, membership)
-    state.forget(network.url)  # a new network is empty
+    network = LocalNetwork(f"http://127.0.0.1:{port}", RPC_HOST, membership_url, localnet, membership, kept)
+    if goes_on:
+        state.move(_STOPPED, network.url)
+    else:
+        state.forget(network.url)  # a new network is empty
     state.write(state.network_file, asdict(network))
     return network
+
+
+def _end(state: State, network: LocalNetwork) -> None:
+    """End the processes and the record of a network; what was deployed to it is kept where its state is."""
+    network.stop()
+    if network.kept:
+        state.move(network.url, _STOPPED)
+    else:
+        state.forget(network.url)
+    state.network_file.unlink(missing_ok=True)
+    for port_file in state.root.glob("*.port"):
+        port_file.unlink(missing_ok=True)
+
+
+def _remove_state(state: State) -> None:
+    try:
+        shutil.rmtree(state.localnet)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise UserError(f"{state.localnet} can't be removed: {error}", "remove it yourself") from error
+    state.forget(_STOPPED)
 
 
 def _start_module(state: State, module: str, options: list[str], stay: bool) -> tuple[Running, int]:
@@ -110,16 +151,12 @@ def _start_module(state: State, module: str, options: list[str], stay: bool) -> 
 
 
 def stop(state: State) -> LocalNetwork | None:
-    """End the local network and forget it; returns what was stopped, None when nothing ran."""
+    """End the local network; returns what was stopped, None when nothing ran."""
     network = find(state)
     if network is None:
         return None
     was_running = network.localnet.alive() or network.membership.alive()
-    network.stop()
-    state.forget(network.url)
-    state.network_file.unlink(missing_ok=True)
-    for port_file in state.root.glob("*.port"):
-        port_file.unlink(missing_ok=True)
+    _end(state, network)
     return network if was_running else None
 
 

@@ -6,8 +6,9 @@ Not for anything that must survive losing the folder, except the two kinds of ke
 |---|---|
 | `identities/NAME.pem` | an identity's private key, mode 0600 |
 | `keys/ZONE_ID.pem` | a zone's key file, mode 0600; shared among members |
-| `deployments.json` | per network URL: the factory, the zones made there |
-| `network.json` | the local network started from here: processes, URL |
+| `deployments.json` | per network URL (`stopped`: the local network when it is not running): the factory, its zones |
+| `network.json` | the local network started from here, while it runs: processes, URL |
+| `localnet/` | the local network's state, see docs/localnet.md |
 | `roles.json` | roles the local membership contract answers with |
 | `logs/` | what the local network's processes print |
 """
@@ -45,6 +46,7 @@ class State:
         self.root = root.absolute()
         self.roles_file = self.root / "roles.json"
         self.network_file = self.root / "network.json"
+        self.localnet = self.root / "localnet"
         self.logs = self.root / "logs"
         self._deployments_file = self.root / "deployments.json"
 
@@ -103,6 +105,15 @@ class State:
         deployments = self._read(self._deployments_file)
         if deployments.pop(url, None) is not None:
             self.write(self._deployments_file, deployments)
+
+    def move(self, before: str, after: str) -> None:
+        """Keep what was deployed to the network at the URL `before` under `after`, in place of what was there."""
+        deployments = self._read(self._deployments_file)
+        moved = deployments.pop(before, None)
+        deployments.pop(after, None)
+        if moved is not None:
+            deployments[after] = moved
+        self.write(self._deployments_file, deployments)
 
     def find_zone(self, url: str, named: str) -> ZoneRecord | None:
         """Return the zone with this zone id or canister, None when it was not made from here."""

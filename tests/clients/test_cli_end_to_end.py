@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,7 +14,10 @@ from typing import Any
 import httpx
 import pytest
 
-from zones import cli, network
+from localnet.principal import to_text
+from zones import cli, management, network
+from zones.agent import IcAgent
+from zones.errors import ZonesError
 from zones.sample_texts import sentences
 from zones.state import State
 
@@ -162,6 +166,46 @@ def test_a_network_is_started_and_stopped_with_json(tmp_path: Path, capsys: pyte
     assert (code, "runs already" in error) == (1, True)
     assert tool.json("network", "stop") == {"stopped": True, "url": started["url"]}
     assert tool.json("network", "status") == {"running": False}
+
+
+def test_a_network_comes_back_with_what_was_deployed_unless_it_starts_fresh(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tool = Tool(tmp_path, capsys)
+    owner = tool.state.identity("owner", create=True)
+
+    def start(*options: str) -> tuple[str, IcAgent]:
+        url = tool.json("network", "start", "--port", "0", *options)["url"]
+        return url, IcAgent(url, owner)
+
+    try:
+        url, agent = start()
+        canister = management.create_canister(agent, 5_000_000_000_000)
+        tool.state.set_factory(url, to_text(canister))
+        tool.json("network", "stop")
+        url, agent = start()
+        assert tool.state.factory(url) == to_text(canister)
+        assert management.canister_status(agent, canister)["status"] == ("running", None)
+        local = network.find(tool.state)
+        assert local is not None
+        os.kill(local.localnet.pid, signal.SIGKILL)
+        os.waitpid(local.localnet.pid, 0)
+        url, agent = start()
+        assert tool.state.factory(url) == to_text(canister)
+        management.top_up(agent, canister, 1)
+        tool.json("network", "stop")
+        other = network.start(tool.state, 0, kept=False)
+        assert tool.state.factory(other.url) is None
+        tool.json("network", "stop")
+        url, agent = start()
+        assert tool.state.factory(url) == to_text(canister)
+        tool.json("network", "stop")
+        url, agent = start("--fresh")
+        assert tool.state.factory(url) is None
+        with pytest.raises(ZonesError):
+            management.canister_status(agent, canister)
+    finally:
+        network.stop(tool.state)
 
 
 def test_the_network_starts_in_the_foreground_and_cleans_up(tmp_path: Path) -> None:

@@ -245,7 +245,7 @@ def test_use_localnet_names_the_program_in_the_environment() -> None:
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"state_dir": "/somewhere"}, "state_dir"),
+        ({"state_dir": "/proc/self"}, "cannot be used as a state folder"),
         ({"icp_features": {"registry": "DefaultConfig"}}, "registry"),
         ({"subnet_config_set": {"application": []}}, "at least one subnet"),
         ({"subnet_config_set": {"application": [{"state_config": {"FromPath": "/x"}}]}}, "FromPath"),

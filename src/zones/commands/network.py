@@ -26,7 +26,7 @@ def register(commands: Subparsers, add: Add) -> None:
     start = add(
         actions,
         "start",
-        "start an Internet Computer and a membership contract on this machine",
+        "start an Internet Computer and a membership contract on this machine, with what was deployed before",
         _start,
         "zones network start --port 4943",
         local=True,
@@ -34,11 +34,12 @@ def register(commands: Subparsers, add: Add) -> None:
     start.add_argument(
         "--port", type=int, default=network.DEFAULT_PORT, help="TCP port on 127.0.0.1, 0 for a free one (default: 4943)"
     )
+    start.add_argument("--fresh", action="store_true", help="start empty: what was deployed before is gone")
     start.add_argument("--foreground", action="store_true", help="stay until Ctrl-C, then stop it again")
     add(
         actions,
         "stop",
-        "stop the local network and forget what was deployed",
+        "stop the local network; `start` brings it back with what was deployed",
         _stop,
         "zones network stop",
         local=True,
@@ -52,7 +53,7 @@ def _start(context: Context) -> Result | None:
     foreground = context.options.foreground
     # From here on a signal ends the network in an orderly way, however early it comes.
     ended = on_end_signal() if foreground else None
-    started = network.start(context.state, context.options.port, stay=not foreground)
+    started = network.start(context.state, context.options.port, stay=not foreground, fresh=context.options.fresh)
     data = network.describe(started, context.state.logs)
     lines = [
         f"network     {started.url} (process {started.localnet.pid})",
