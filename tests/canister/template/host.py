@@ -63,7 +63,8 @@ class Message:
 class Host:
     """A canister instance.
 
-    `stable` is its stable memory, `debug` what it printed, `fuel` what the last message cost.
+    `stable` is its stable memory, `debug` what it printed, `fuel` what the last message cost, `reads` and `writes` how
+    often it used stable memory.
     """
 
     def __init__(self, module: wasmtime.Module, engine: wasmtime.Engine, stable: bytes = b"") -> None:
@@ -74,7 +75,7 @@ class Host:
         self.now = 1_700_000_000_000_000_000
         self.balance = 10**13
         self.certified = b""
-        self.fuel = 0
+        self.fuel = self.reads = self.writes = 0
         self.perform_code = 0
         self._message = Message()
         self._trap: str | None = None
@@ -132,6 +133,7 @@ class Host:
 
     def _run(self, call: Callable[[], object], message: Message) -> Answer:
         self._message, self._trap, self.calls = message, None, []
+        self.reads = self.writes = 0
         before = self._store.get_fuel()
         try:
             call()
@@ -254,9 +256,11 @@ class Host:
         return before
 
     def _ic_stable64_read(self, destination: int, offset: int, size: int) -> None:
+        self.reads += 1
         self._copy(bytes(self.stable[offset : offset + size]), destination, 0, size)
 
     def _ic_stable64_write(self, offset: int, source: int, size: int) -> None:
+        self.writes += 1
         assert offset + size <= len(self.stable)
         self.stable[offset : offset + size] = self._read(source & _MASK32, size)
 

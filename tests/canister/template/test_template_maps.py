@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -122,19 +123,40 @@ def evaluate(host: Host, source: str) -> Any:
     return eval(one(host.update("evaluate", args((Types.Text, source)))))
 
 
-def run(host: Host, source: str) -> int:
-    """Runs statements inside the probe; returns the fuel it took."""
+def run(host: Host, source: str) -> None:
+    """Runs statements inside the probe."""
     host.update("run", args((Types.Text, source)))
-    return host.fuel
 
 
-def each(host: Host, statement: str, count: int = 50) -> int:
-    """Fuel of one statement, in a function of its own, where `i` counts from 0; without that of the loop."""
+@dataclass(frozen=True)
+class Cost:
+    """What one statement takes: fuel, and accesses to stable memory."""
 
-    def loop(body: str) -> int:
-        return run(host, f"def f():\n  for i in range({count}):\n    {body}\nf()")
+    fuel: float
+    reads: float
+    writes: float
 
-    return (loop(statement) - loop("pass")) // count
+    def is_within(self, fuel: float, reads: float, writes: float) -> bool:
+        """Whether it is no more than that."""
+        return self.fuel <= fuel and self.reads <= reads and self.writes <= writes
+
+
+def each(host: Host, statement: str, count: int = 50) -> Cost:
+    """The cost of a statement in a loop where `i` counts from 0 and `V` are two large values, not of one size."""
+    found: list[Cost] = []
+    for body in (statement, "pass"):
+        lines = [
+            "global V, loop",
+            f"V = b'v' * {LARGE_MAX}, b'w' * 3000",
+            "def loop():",
+            f"  for i in range({count}):",
+            f"    {body}",
+        ]
+        run(host, "\n".join(lines))
+        run(host, "loop()")
+        found.append(Cost(host.fuel, host.reads, host.writes))
+    spent, empty = found
+    return Cost((spent.fuel - empty.fuel) / count, spent.reads / count, spent.writes / count)
 
 
 def memory_pages(stable: bytes | bytearray, memory: int) -> int:
@@ -296,7 +318,17 @@ def test_a_trap_in_the_middle_of_an_update_leaves_the_maps_as_they_were(
 
 def test_large_values_cost_little_more_than_their_bytes(host: Host) -> None:
     run(host, f"for key in range(600):\n  large.insert(key, bytes({LARGE_MAX}))")
-    assert each(host, "large.insert(599, b'x' * 3000)") < 15_000
-    assert each(host, f"large.insert(600 + i, b'x' * {LARGE_MAX})") < 120_000
-    assert each(host, "large.get(i * 12)") < 40_000
-    assert each(host, "large.get(599)") < 8_000
+    assert each(host, "large.insert(599, V[1])").is_within(8_000, reads=1, writes=1.1)
+    assert each(host, "large.insert(599, V[i % 2])").is_within(14_000, reads=1, writes=2)
+    assert each(host, "large.insert(600 + i, V[0])").is_within(32_000, reads=10, writes=8)
+    assert each(host, "large.get(i * 12)").is_within(12_000, reads=8, writes=0)
+    assert each(host, "large.get(599)").is_within(6_000, reads=1, writes=0)
+
+
+@pytest.mark.parametrize(("entries", "got", "put", "overwritten"), [(600, 11, 19, 13), (5000, 12, 22, 14)])
+def test_small_entries_cost_a_read_for_a_node(host: Host, entries: int, got: int, put: int, overwritten: int) -> None:
+    run(host, f"for key in range({entries}):\n  numbers.insert(key, b'v' * 16)")
+    step = entries // 50
+    assert each(host, f"numbers.get(i * {step})").is_within(1000 * got, reads=6, writes=0)
+    assert each(host, f"numbers.insert({entries} + i, b'v' * 16)").is_within(1000 * put, reads=8, writes=4)
+    assert each(host, f"numbers.insert(i * {step}, b'w' * 16)").is_within(1000 * overwritten, reads=6, writes=1)

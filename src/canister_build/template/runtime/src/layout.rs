@@ -12,7 +12,7 @@
 //! | 2080        | 1 .. | the memory each bucket belongs to                            |
 //! | 65536       | ..   | the buckets; a map's first begins with `BTR` and its version, that of its slots with `SLT` |
 
-use crate::{ic0, maps, slots};
+use crate::{ic0, slots, tree};
 
 const PAGE: u64 = 65_536;
 const MANAGER: &[u8] = b"MGR\x01";
@@ -47,13 +47,13 @@ pub fn check_upgrade() {
         if head[at..at + 8].iter().all(|byte| *byte == 0) {
             continue;
         }
-        let start = ic0::stable_read(PAGE + bucket as u64 * bucket_pages as u64 * PAGE, maps::MAGIC.len());
-        if start != maps::MAGIC && start != slots::MAGIC {
+        let start = ic0::stable_read(PAGE + bucket as u64 * bucket_pages as u64 * PAGE, tree::MAGIC.len());
+        if start != tree::MAGIC && start != slots::MAGIC {
             ic0::trap(&format!(
                 "stable memory holds a foreign layout: memory {owner} begins with {}; expected {} (BTR version 2) or {} \
                  (SLT version 1)",
                 hex(&start),
-                hex(maps::MAGIC),
+                hex(tree::MAGIC),
                 hex(slots::MAGIC)
             ));
         }

@@ -10,6 +10,8 @@ mod ic0;
 mod json;
 mod layout;
 mod maps;
+mod node;
+mod pages;
 mod principal;
 mod py;
 mod runtime;
@@ -17,6 +19,7 @@ mod slots;
 mod stored;
 mod text;
 mod timers;
+mod tree;
 mod types;
 mod wire;
 

@@ -1,4 +1,4 @@
-//! StableBTreeMap: keys and values as ordered bytes in ic-stable-structures' maps, large values out of line.
+//! StableBTreeMap: keys and values as ordered bytes in a tree, large values out of line.
 //! Not for who may read them; Python's side is `basilisk.StableBTreeMap`.
 //!
 //! How keys and values become bytes is in `stored`. Where a map is declared with a `max_value_size` above 1000, a value
@@ -11,42 +11,18 @@ use crate::ic0;
 use crate::py::Py;
 use crate::slots::{self, Content, Place, Slots, Stable};
 use crate::stored::{self, decode_top, encode_top, Declared, Encoded, Result};
+use crate::tree::{self, Tree};
 use ic_stable_structures::memory_manager::{MemoryId, MemoryManager};
-use ic_stable_structures::storable::Bound;
-use ic_stable_structures::{BTreeMap, DefaultMemoryImpl, Memory, Storable};
-use std::borrow::Cow;
+use ic_stable_structures::{DefaultMemoryImpl, Memory};
 
-/// Maps with entries of any size. Kybra's bounded ones are version 1.
-pub const MAGIC: &[u8; 4] = b"BTR\x02";
 /// Values of maps declared with more may have slots.
 const MAX_INLINE: u64 = 1000;
 /// Larger slots could not be told apart by a number of 32 bits.
 const MAX_VALUE: u64 = 1 << 31;
 
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Bytes(Vec<u8>);
-
-impl Storable for Bytes {
-    fn to_bytes(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(&self.0)
-    }
-
-    fn into_bytes(self) -> Vec<u8> {
-        self.0
-    }
-
-    fn from_bytes(bytes: Cow<'_, [u8]>) -> Self {
-        Bytes(bytes.into_owned())
-    }
-
-    const BOUND: Bound = Bound::Unbounded;
-}
-
-type Tree = BTreeMap<Bytes, Bytes, Stable>;
-
 struct Map {
     id: u8,
-    tree: Tree,
+    tree: Tree<Stable>,
     slots: Option<Slots>,
     key: Declared,
     value: Declared,
@@ -86,7 +62,7 @@ pub fn open(id: u8, key: Declared, value: Declared) -> Result<usize> {
     let memory = maps.manager.get(MemoryId::new(id));
     refuse_foreign(&memory, id);
     let slots = Slots::open(maps.manager.get(MemoryId::new(partner)), id, is_large.then_some(value.max));
-    maps.open.push(Map { id, tree: BTreeMap::init(memory), slots, key, value });
+    maps.open.push(Map { id, tree: Tree::open(memory), slots, key, value });
     Ok(maps.open.len() - 1)
 }
 
@@ -97,12 +73,12 @@ fn taken(large: u8, other: u8) -> String {
     )
 }
 
-/// The library lays out a new map over what it does not know.
+/// Traps with what is there when a memory holds no map.
 fn refuse_foreign(memory: &Stable, id: u8) {
     let mut start = [0u8; 4];
     if memory.size() > 0 {
         memory.read(0, &mut start);
-        if &start != MAGIC {
+        if &start != tree::MAGIC {
             let found = u32::from_be_bytes(start);
             ic0::trap(&format!("memory {id} begins with {found:08x}: expected 42545202, a map (BTR version 2)"));
         }
@@ -113,15 +89,15 @@ fn map(handle: usize) -> Result<&'static mut Map> {
     MAPS.get().open.get_mut(handle).ok_or_else(|| format!("no map has the handle {handle}"))
 }
 
-fn encode_key(handle: usize, key: &Py) -> Result<Bytes> {
+fn encode_key(handle: usize, key: &Py) -> Result<Vec<u8>> {
     let map = map(handle)?;
-    Ok(Bytes(encode_top(key, map.key, "key", map.id)?.into_bytes()))
+    Ok(encode_top(key, map.key, "key", map.id)?.into_bytes())
 }
 
 impl Map {
-    fn get(&mut self, key: &Bytes) -> Option<Content> {
+    fn get(&mut self, key: &[u8]) -> Option<Content> {
         let Some(slots) = &mut self.slots else {
-            return self.tree.get(key).map(|stored| Content::Encoded(stored.0));
+            return self.tree.get(key).map(Content::Encoded);
         };
         Some(match find(&self.tree, slots, key)? {
             Found::Slot(place) => slots.read(place),
@@ -129,46 +105,56 @@ impl Map {
         })
     }
 
-    fn insert(&mut self, key: Bytes, value: Encoded) -> Option<Content> {
+    fn insert(&mut self, key: &[u8], value: Encoded) -> Option<Content> {
         let Some(slots) = &mut self.slots else {
-            return self.tree.insert(key, Bytes(value.into_bytes())).map(|before| Content::Encoded(before.0));
+            return self.tree.insert(key, &value.into_bytes()).map(Content::Encoded);
         };
         let fits = slots.fits(&value);
-        let (place, before) = match find(&self.tree, slots, &key) {
+        let (place, before) = match find(&self.tree, slots, key) {
             Some(Found::Slot(place)) => (Some(place), Some(slots.read(place))),
             Some(Found::Inline(bytes)) => (None, Some(Content::Encoded(bytes))),
             None => (None, None),
         };
         match place {
-            Some(place) if fits => slots.overwrite(place, &key.0, &value),
+            Some(place) if fits => slots.overwrite(place, key, &value),
             Some(place) => {
-                slots.free(place, &key.0);
-                self.tree.insert(key, Bytes(value.into_bytes()));
+                slots.free(place, key);
+                self.tree.insert(key, &value.into_bytes());
             }
             None if fits => {
-                let slot = slots.add(&key.0, &value);
-                self.tree.insert(key, Bytes(stored::reference(slot)));
+                let slot = slots.add(key, &value);
+                self.tree.insert(key, &stored::reference(slot));
             }
             None => {
-                self.tree.insert(key, Bytes(value.into_bytes()));
+                self.tree.insert(key, &value.into_bytes());
             }
         }
         before
     }
 
-    fn remove(&mut self, key: &Bytes) -> Option<Content> {
-        let stored = self.tree.remove(key)?.0;
+    fn remove(&mut self, key: &[u8]) -> Option<Content> {
+        let stored = self.tree.remove(key)?;
         let Some((slots, slot)) = self.slots.as_mut().zip(stored::referred(&stored)) else {
             return Some(Content::Encoded(stored));
         };
         let place = slots.place(slot);
         let content = slots.read(place);
-        slots.free(place, &key.0);
+        slots.free(place, key);
         Some(content)
     }
 
-    fn contains(&self, key: &Bytes) -> bool {
-        self.slots.as_ref().is_some_and(|slots| slots.recent(&key.0).is_some()) || self.tree.contains_key(key)
+    fn contains(&self, key: &[u8]) -> bool {
+        self.slots.as_ref().is_some_and(|slots| slots.recent(key).is_some()) || self.tree.contains(key)
+    }
+
+    /// A list of what `item` makes of each key and what the tree holds for its value.
+    fn list(&self, with_values: bool, item: &dyn Fn(&[u8], &[u8]) -> Result<Py>) -> Result<Py> {
+        let mut items = Vec::with_capacity(self.tree.len() as usize);
+        self.tree.each::<String>(with_values, &mut |key, value| {
+            items.push(item(key, value)?);
+            Ok(())
+        })?;
+        Ok(Py::list(items))
     }
 
     /// What the tree holds for a value, as Python sees it.
@@ -186,13 +172,13 @@ enum Found {
     Inline(Vec<u8>),
 }
 
-fn find(tree: &Tree, slots: &mut Slots, key: &Bytes) -> Option<Found> {
-    if let Some(place) = slots.recent(&key.0) {
+fn find(tree: &Tree<Stable>, slots: &mut Slots, key: &[u8]) -> Option<Found> {
+    if let Some(place) = slots.recent(key) {
         return Some(Found::Slot(place));
     }
-    let stored = tree.get(key)?.0;
+    let stored = tree.get(key)?;
     Some(match stored::referred(&stored) {
-        Some(slot) => Found::Slot(slots.find(slot, &key.0)),
+        Some(slot) => Found::Slot(slots.find(slot, key)),
         None => Found::Inline(stored),
     })
 }
@@ -210,7 +196,7 @@ pub fn insert(handle: usize, key: &Py, value: &Py) -> Result<Py> {
     let key = encode_key(handle, key)?;
     let (declared, id) = (map(handle)?.value, map(handle)?.id);
     let value = encode_top(value, declared, "value", id)?;
-    decoded(map(handle)?.insert(key, value))
+    decoded(map(handle)?.insert(&key, value))
 }
 
 pub fn remove(handle: usize, key: &Py) -> Result<Py> {
@@ -229,19 +215,14 @@ pub fn size(handle: usize) -> Result<u64> {
 
 pub fn items(handle: usize) -> Result<Py> {
     let map = map(handle)?;
-    let pairs = map.tree.iter().map(|entry| {
-        let (key, value) = entry.into_pair();
-        Ok(Py::tuple(vec![decode_top(&key.0)?, map.decode(&value.0)?]))
-    });
-    Ok(Py::list(pairs.collect::<Result<Vec<Py>>>()?))
+    map.list(true, &|key, value| Ok(Py::tuple(vec![decode_top(key)?, map.decode(value)?])))
 }
 
 pub fn keys(handle: usize) -> Result<Py> {
-    let tree = &map(handle)?.tree;
-    Ok(Py::list(tree.keys().map(|key| decode_top(&key.0)).collect::<Result<Vec<Py>>>()?))
+    map(handle)?.list(false, &|key, _| decode_top(key))
 }
 
 pub fn values(handle: usize) -> Result<Py> {
     let map = map(handle)?;
-    Ok(Py::list(map.tree.values().map(|value| map.decode(&value.0)).collect::<Result<Vec<Py>>>()?))
+    map.list(true, &|_, value| map.decode(value))
 }
