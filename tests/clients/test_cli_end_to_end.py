@@ -38,6 +38,13 @@ class Tool:
         assert (code, output.err) == (0, "")
         return json.loads(output.out)
 
+    def text(self, *arguments: str) -> str:
+        """Run in this process; returns what is printed. Exit code 0 is expected."""
+        assert self.capsys is not None
+        self.capsys.readouterr()
+        assert cli.main([*arguments, "--state", str(self.state.root)]) == 0
+        return self.capsys.readouterr().out
+
     def error(self, *arguments: str) -> tuple[int, str]:
         """Run in this process; returns exit code and the one line of stderr."""
         assert self.capsys is not None
@@ -174,8 +181,8 @@ def test_a_network_comes_back_with_what_was_deployed_unless_it_starts_fresh(
     tool = Tool(tmp_path, capsys)
     owner = tool.state.identity("owner", create=True)
 
-    def start(*options: str) -> tuple[str, IcAgent]:
-        url = tool.json("network", "start", "--port", "0", *options)["url"]
+    def start() -> tuple[str, IcAgent]:
+        url = tool.json("network", "start", "--port", "0")["url"]
         return url, IcAgent(url, owner)
 
     try:
@@ -194,13 +201,17 @@ def test_a_network_comes_back_with_what_was_deployed_unless_it_starts_fresh(
         assert tool.state.factory(url) == to_text(canister)
         management.top_up(agent, canister, 1)
         tool.json("network", "stop")
+        assert "next: zones status" in tool.text("network", "start", "--port", "0")
+        tool.json("network", "stop")
         other = network.start(tool.state, 0, kept=False)
         assert tool.state.factory(other.url) is None
         tool.json("network", "stop")
         url, agent = start()
         assert tool.state.factory(url) == to_text(canister)
         tool.json("network", "stop")
-        url, agent = start("--fresh")
+        assert "next: zones deploy" in tool.text("network", "start", "--port", "0", "--fresh")
+        url = network.resolve(tool.state, "local")
+        agent = IcAgent(url, owner)
         assert tool.state.factory(url) is None
         with pytest.raises(ZonesError):
             management.canister_status(agent, canister)

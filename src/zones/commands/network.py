@@ -61,7 +61,8 @@ def _start(context: Context) -> Result | None:
         f"logs        {context.state.logs}",
     ]
     if ended is None:
-        return Result(data, [*lines, "next: zones deploy"])
+        next_step = "deploy" if context.state.factory(started.url) is None else "status"
+        return Result(data, [*lines, f"next: zones {next_step}"])
     print(json.dumps(data) if context.options.json else "\n".join([*lines, "stop with Ctrl-C"]), flush=True)
     try:
         wait_for_signal(ended)
