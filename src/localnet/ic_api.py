@@ -20,9 +20,10 @@ from localnet.bodies import receive
 from localnet.certified import certified_data
 from localnet.envelope import Targets
 from localnet.errors import BadRequest, Reject
+from localnet.ingress import Ingress
 from localnet.management_calls import METHODS
 from localnet.message import Rejection
-from localnet.network import Ingress, Network, Subnet
+from localnet.network import Network, Subnet
 from localnet.prices import MAX_INGRESS_BYTES
 from localnet.principal import MANAGEMENT, from_text, to_text
 from localnet.workers import Workers

@@ -10,7 +10,7 @@ import hashlib
 import logging
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from localnet import accounts, principal, state_tree
@@ -20,8 +20,7 @@ from localnet.certificates import Certifier, NodeKey
 from localnet.clock import GENESIS, Clock
 from localnet.envelope import request_id
 from localnet.errors import BadRequest, ErrorCode, Reject
-from localnet.hash_tree import Tree
-from localnet.image import TRANSIENT
+from localnet.ingress import Ingress, IngressHistory
 from localnet.journal import Recorder, recorded
 from localnet.management import Management
 from localnet.message import Mode, Rejection, Reply, Response
@@ -39,10 +38,6 @@ logger = logging.getLogger("localnet")
 
 RANGE_SIZE = 1 << 20
 """Canister ids per subnet."""
-INGRESS_KEPT = 10 * 60 * 1_000_000_000
-"""Nanoseconds an answered call stays in the ingress history."""
-INGRESS_ENTRIES = 10_000
-"""Calls the ingress history holds before the oldest answered ones go early: virtual time may stand still."""
 INGRESS_OVERHEAD_BYTES = 100
 
 QUERY_STATISTICS = ("query_calls", "query_instructions", "query_request_bytes", "query_response_bytes")
@@ -77,27 +72,6 @@ class Subnet:
     def last(self) -> int:
         """Number of the last canister id of the range."""
         return self.first + RANGE_SIZE - 1
-
-
-@dataclass
-class Ingress:
-    """The ingress history's entry for one call."""
-
-    request_id: bytes
-    sender: bytes
-    callee: bytes
-    effective: bytes
-    subnet: bytes
-    received: int
-    response: Response | None = None
-    answered: int = 0
-    done: threading.Event = field(default_factory=threading.Event, metadata=TRANSIENT)
-    certified: Tree | None = field(default=None, metadata=TRANSIENT)
-    """The entry's subtree of the certified state, once it cannot change any more."""
-
-    def __post_init__(self) -> None:
-        if self.response is not None:
-            self.done.set()
 
 
 class Network:
@@ -137,7 +111,7 @@ class Network:
         self.burned = 0
         """Cycles charged so far: what is minted and not burned is in balances, or on its way in a call."""
         self.canisters: dict[bytes, Canister] = {}
-        self.ingress: dict[bytes, Ingress] = {}
+        self.ingress = IngressHistory()
         self.subnets: dict[bytes, Subnet] = {}
         self.certified: dict[bytes, state_tree.CertifiedState] = {}
         self.queried: set[bytes] = set()
@@ -283,7 +257,7 @@ class Network:
         self.round_number += 1
         self.clock.now = now
         self.scheduler.round()
-        self._forget_ingress()
+        self.ingress.forget(now)
         return [self.scheduler.instructions, self.burned, sum(c.cycles for c in self.canisters.values())]
 
     @recorded(ValueError)
@@ -295,16 +269,6 @@ class Network:
     def set_limits(self, limits: list[int], capacity: list[int]) -> None:
         """Change the limits of messages and the capacity of subnets, given in the order of their fields."""
         self.limits, self.capacity = Limits(*limits), Capacity(*capacity)
-
-    def _forget_ingress(self) -> None:
-        now = self.clock.now
-        while self.ingress:
-            entry = next(iter(self.ingress.values()))
-            if entry.response is None:
-                return
-            if now - entry.answered < INGRESS_KEPT and len(self.ingress) <= INGRESS_ENTRIES:
-                return
-            del self.ingress[entry.request_id]
 
     # Ingress and queries -------------------------------------------------------------------------------
 
@@ -341,6 +305,7 @@ class Network:
             )
         if rid in self.ingress:
             return rid
+        self.ingress.check_room(len(arg) + len(method.encode()))
         if callee == MANAGEMENT or callee in self.subnets:
             payer, subnet = self.management.admit_ingress(sender, method, arg, effective)
         else:
@@ -394,7 +359,8 @@ class Network:
         else:
             self.replays.add(rid, expiry, self.clock.now)
         home = effective if callee == MANAGEMENT and effective else callee
-        self.ingress[rid] = Ingress(rid, sender, callee, home, subnet, self.clock.now)
+        size = len(arg) + len(method.encode())
+        self.ingress.add(Ingress(rid, sender, callee, home, subnet, self.clock.now, size))
         message = CallMessage(IngressOrigin(rid, sender), method, arg)
         if callee == MANAGEMENT or callee in self.subnets:
             message.subnet = subnet
@@ -423,14 +389,9 @@ class Network:
 
     def finish_ingress(self, rid: bytes, response: Response) -> None:
         """Record the response of a call from outside."""
-        entry = self.ingress.get(rid)
-        if entry is None:
-            return
         if isinstance(response, Reply) and len(response.data) > MAX_REPLY_BYTES:
             raise AssertionError("the system API bounds replies")
-        entry.response = response
-        entry.answered = self.clock.now
-        entry.done.set()
+        self.ingress.answer(rid, response, self.clock.now)
 
     # Other inputs --------------------------------------------------------------------------------------
 

@@ -12,9 +12,9 @@ from typing import Any
 from localnet import principal
 from localnet.canister import Canister
 from localnet.errors import BadRequest, Reject
+from localnet.ingress import Ingress
 from localnet.instances import Instance
 from localnet.message import Rejection
-from localnet.network import Ingress
 from localnet.outcalls import subnet_size
 from localnet.pocketic_config import check_auto_progress, nanoseconds
 from localnet.pocketic_json import (

@@ -1,6 +1,6 @@
 """Remembers signed calls until they expire, so that none is carried out twice.
 
-The ingress history may forget an answered call earlier: it is bounded by number, not by the calls' expiry.
+The ingress history may forget an answered call earlier: its bounds are numbers and bytes, not the calls' expiry.
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ from localnet.hash_tree import Path, Tree, tree, uleb128
 from localnet.message import Reply
 
 if TYPE_CHECKING:
-    from localnet.network import Ingress, Network, Subnet
+    from localnet.ingress import Ingress
+    from localnet.network import Network, Subnet
 
 
 class CertifiedState:
@@ -32,7 +33,7 @@ class CertifiedState:
                 b"canister": {c.id: _canister(c) for c in network.canisters.values() if c.subnet == subnet.id},
                 b"request_status": {
                     rid: entry.certified or _status(entry)
-                    for rid, entry in network.ingress.items()
+                    for rid, entry in network.ingress.entries.items()
                     if entry.subnet == subnet.id
                 },
                 b"subnet": {other.id: _subnet(other) for other in network.subnets.values()},

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
-from localnet import candid
+import cbor2
+import httpx
+from ic.principal import Principal
+from starlette.applications import Starlette
+
+from localnet import candid, ic_api
 from localnet import management_types as types
 from localnet.canister import Canister
 from localnet.errors import ErrorCode
@@ -15,6 +21,7 @@ from localnet.prices import Capacity, Limits
 from localnet.principal import ANONYMOUS, MANAGEMENT
 from localnet.runtime import Shims
 from localnet.system_api import signatures
+from localnet.workers import Workers
 
 _MODULES = ModuleCache(signatures())
 _SHIMS = Shims(_MODULES.engine)
@@ -52,6 +59,27 @@ class Direct:
         if isinstance(response, Reply):
             return response.data
         raise Refused(response.error_code, response.message)
+
+    def post(self, callee: bytes, method: str, nonce: bytes, expiry: int, arg: bytes = b"") -> httpx.Response:
+        """Send an anonymous call to the IC's interface, which executes nothing."""
+        content = {
+            "request_type": "call",
+            "sender": ANONYMOUS,
+            "canister_id": callee,
+            "method_name": method,
+            "arg": arg,
+            "ingress_expiry": expiry,
+            "nonce": nonce,
+        }
+        transport = httpx.ASGITransport(Starlette(routes=ic_api.routes("", lambda _: self.network, Workers())))
+
+        async def send() -> httpx.Response:
+            async with httpx.AsyncClient(transport=transport, base_url="http://localnet") as client:
+                path = f"/api/v2/canister/{Principal(callee)}/call"
+                headers = {"content-type": "application/cbor"}
+                return await client.post(path, content=cbor2.dumps({"content": content}), headers=headers)
+
+        return asyncio.run(send())
 
     def manage(self, method: str, kind: candid.Type, value: dict[str, Any], sender: bytes = ANONYMOUS) -> bytes:
         """Call a management method."""

@@ -23,9 +23,10 @@ from localnet.checkpoint import state_hash
 from localnet.errors import BadRequest
 from localnet.image import StateError
 from localnet.message import Reply
-from localnet.network import Network
 from localnet.principal import ANONYMOUS
+from localnet.scheduler import Scheduler
 from localnet.state_folder import StateFolder
+from localnet.streams import Streams
 from tests.localnet.wat import number, word
 from tests.localnet.worlds import REQUEST, SECOND, SETUP, World, make, open_folder
 
@@ -320,7 +321,7 @@ def test_a_record_damaged_before_others_is_refused(data: st.DataObject) -> None:
 def test_a_log_that_gives_another_result_when_replayed_is_refused(tmp_path: Path) -> None:
     folder = logged(tmp_path)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Network, "_forget_ingress", lambda self: setattr(self, "burned", self.burned + 1))
+        patch.setattr(Scheduler, "round", lambda self: setattr(self._network, "burned", self._network.burned + 1))
         with pytest.raises(StateError, match=r"log-\d+ was replayed, but _round gave .* another version of localnet"):
             open_folder(folder)
     with opened(folder) as world:
@@ -335,13 +336,14 @@ def test_a_missing_log_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_round_that_fails_is_replayed_with_its_failure(tmp_path: Path) -> None:
-    def broken(self: Network) -> None:
-        self.burned += 1
+    network, folder = open_folder(tmp_path / "used")
+
+    def broken(self: Streams) -> None:
+        self._network.burned += 1
         raise RuntimeError("a fault of localnet")
 
-    network, folder = open_folder(tmp_path / "used")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Network, "_forget_ingress", broken)
+        patch.setattr(Streams, "deliver", broken)
         with pytest.raises(RuntimeError):
             network.tick()
         copy = killed(tmp_path / "used", tmp_path / "left")

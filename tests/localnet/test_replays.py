@@ -1,45 +1,23 @@
 """A signed call is carried out once, also when its answer is forgotten before it expires."""
 
-import asyncio
-
-import cbor2
-import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ic.principal import Principal
-from starlette.applications import Starlette
 
-from localnet import ic_api, network
+from localnet import ingress
 from localnet.principal import ANONYMOUS
 from localnet.replays import Replays
-from localnet.workers import Workers
 from tests.localnet.direct import Direct
 from tests.localnet.wat import COUNTER, canister, number
 
 
 def test_a_call_whose_answer_is_forgotten_is_not_carried_out_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "INGRESS_ENTRIES", 2)
+    monkeypatch.setattr(ingress, "MAX_ANSWERED", 2)
     direct = Direct()
     net, target = direct.network, direct.deploy(canister(COUNTER)).id
-    transport = httpx.ASGITransport(Starlette(routes=ic_api.routes("", lambda _: net, Workers())))
-
-    async def post(body: bytes) -> httpx.Response:
-        async with httpx.AsyncClient(transport=transport, base_url="http://localnet") as client:
-            path = f"/api/v2/canister/{Principal(target)}/call"
-            return await client.post(path, content=body, headers={"content-type": "application/cbor"})
 
     def call(nonce: bytes) -> int:
-        content = {
-            "request_type": "call",
-            "sender": ANONYMOUS,
-            "canister_id": target,
-            "method_name": "increment",
-            "arg": b"",
-            "ingress_expiry": expiry,
-            "nonce": nonce,
-        }
-        status = asyncio.run(post(cbor2.dumps({"content": content}))).status_code
+        status = direct.post(target, "increment", nonce, expiry).status_code
         for _ in range(3):
             net.tick()
         return status
