@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from localnet.checkpoint import state_hash
 from localnet.errors import BadRequest
 from localnet.image import StateError
 from localnet.message import Reply
+from localnet.prices import Limits
 from localnet.principal import ANONYMOUS
 from localnet.scheduler import Scheduler
 from localnet.state_folder import StateFolder
@@ -146,14 +148,27 @@ def test_real_time_goes_on_after_the_saved_time_even_when_the_clock_was_set_back
 
 # Against a twin that is never saved -------------------------------------------------------------------
 
-METHODS = ["count", "wake", "certify", "print", "grow", "grow_and_trap", "fetch", "call"]
+METHODS = [
+    "count", "wake", "certify", "print", "grow", "grow_and_trap", "fetch", "call", "ask", "tell", "have_fetched",
+]  # fmt: skip
+CHANGES: list[dict[str, Any]] = [
+    {"environment_variables": [{"name": "A", "value": "1"}, {"name": "B", "value": ""}]},
+    {"wasm_memory_limit": 6 * 65536, "wasm_memory_threshold": 4 * 65536 + 1},
+    {"wasm_memory_threshold": 0},
+    {"minimum_incoming_canister_call_cycles": 10**12},
+    {"reserved_cycles_limit": 10**9},
+    {"memory_allocation": 1 << 21, "compute_allocation": 1},
+    {"log_memory_limit": 1 << 16, "log_visibility": ("allowed_viewers", [b"\x04"])},
+]
 WHICH = st.integers(0, 3)
 
 
 def _call(which: int, method: str, callee: int) -> Callable[[World], Any]:
     def run(world: World) -> Any:
         ids = world.ids
-        arg = {"fetch": REQUEST, "call": ids[callee % len(ids)] + b"x"}.get(method, b"")
+        arg = {"fetch": REQUEST, "have_fetched": ids[callee % len(ids)] + REQUEST}.get(
+            method, ids[callee % len(ids)] + b"x"
+        )
         return world.submit(ids[which % len(ids)], method, arg)
 
     return run
@@ -186,7 +201,17 @@ OPERATIONS = st.one_of(
     st.builds(
         lambda which, method: lambda world: world.query(world.ids[which % len(world.ids)], method),
         WHICH,
-        st.sampled_from(["read", "write_and_read"]),
+        st.sampled_from(["read", "variables", "write_and_read"]),
+    ),
+    st.builds(
+        lambda which, change: lambda world: world.change(world.ids[which % len(world.ids)], **change),
+        WHICH,
+        st.sampled_from(CHANGES),
+    ),
+    st.builds(
+        lambda which, nonce: lambda world: world.sign(world.ids[which % len(world.ids)], nonce),
+        WHICH,
+        st.sampled_from([b"1", b"2", b"3"]),
     ),
     st.builds(
         lambda which, size: lambda world: world.upload(world.ids[which % len(world.ids)], bytes([which]) * size),
@@ -207,17 +232,25 @@ OPERATIONS = st.one_of(
 
 
 @settings(max_examples=60, deadline=None)
-@given(operations=st.lists(OPERATIONS, max_size=20), eager=st.booleans())
-def test_a_network_saved_and_killed_at_any_moment_equals_one_that_never_was(operations: list[Any], eager: bool) -> None:
+@given(
+    operations=st.lists(OPERATIONS, max_size=20),
+    eager=st.booleans(),
+    # With the small one each subnet's rounds are full after one message.
+    limits=st.sampled_from([Limits(), Limits(round=1)]),
+)
+def test_a_network_saved_and_killed_at_any_moment_equals_one_that_never_was(
+    operations: list[Any], eager: bool, limits: Limits
+) -> None:
+    setup = replace(SETUP, limits=limits)
     with tempfile.TemporaryDirectory() as root, pytest.MonkeyPatch.context() as patch:
         if eager:  # a checkpoint after every input, beside the network's work
             patch.setattr(state_folder, "MAX_REPLAY_SECONDS", 0.0)
             patch.setattr(state_folder, "CHECKPOINT_SHARE", 0)
-        twin, path = World(make(SETUP)), Path(root) / "0"
+        twin, path = World(make(setup)), Path(root) / "0"
         with contextlib.ExitStack() as stack:
 
             def load(path: Path) -> World:
-                network, folder = open_folder(path)
+                network, folder = open_folder(path, setup)
                 stack.callback(folder.close)
                 return World(network)
 
