@@ -5,6 +5,8 @@ Declarations only. Replies name just the fields that are read: Candid lets the r
 
 from kybra import Opt, Principal, Record, Service, Variant, Vec, blob, null, service_update, void
 
+from canister_kit.status import CanisterIdRecord, StatusReply
+
 
 class CreateSettings(Record):
     controllers: Opt[Vec[Principal]]
@@ -12,10 +14,6 @@ class CreateSettings(Record):
 
 class CreateCanisterArgs(Record):
     settings: Opt[CreateSettings]
-
-
-class CanisterIdRecord(Record):
-    canister_id: Principal
 
 
 class ChunkHash(Record):
@@ -38,14 +36,6 @@ class InstallChunkedCodeArgs(Record):
     chunk_hashes_list: Vec[ChunkHash]
     wasm_module_hash: blob
     arg: blob
-
-
-class StatusSettings(Record):
-    controllers: Vec[Principal]
-
-
-class StatusReply(Record):
-    settings: StatusSettings
 
 
 class ManagementService(Service):

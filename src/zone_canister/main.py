@@ -19,6 +19,7 @@ from kybra import (
     nat32,
     nat64,
     post_upgrade,
+    pre_upgrade,
     query,
     text,
     update,
@@ -26,28 +27,52 @@ from kybra import (
 )
 
 from canister_kit import layout
+from canister_kit.controllers import ControllerCache
 from canister_kit.cycles import TransferCyclesResult
 from canister_kit.guards import STRANGER_BYTES, refuse, refuse_anonymous
 from canister_kit.upgrade import refuse_foreign_layout
 from canister_kit.zone_args import zone_args_fault
-from zone_canister import oracle, state
+from zone_canister import message_wire, oracle, state
+from zone_canister.background import Background
 from zone_canister.candid_types import (
+    AckResult,
+    AggregateStatusV1,
+    CertifiedHead,
+    Controllers,
+    DigestEntry,
+    EvictionInfo,
     HttpResponse,
     KeyedCiphertext,
+    MemberQuota,
     Message,
+    MessageLimits,
+    MessageMeta,
+    MessagesSince,
     Nat32ListResult,
     Nat32Result,
+    NatResult,
+    QuotaUse,
+    SinceArgs,
     TransformArgs,
     ZoneInit,
 )
 from zone_canister.config import LOW_BALANCE, TOPUP_CYCLES, Config
 from zone_canister.members import PUBLIC_KEY_BYTES, MemberCache, principal_of
-from zone_canister.messages import MessageStore
+from zone_canister.message_batch import batch_fault
+from zone_canister.message_reader import Reader
+from zone_canister.messages import MAX_BATCH, MAX_MESSAGE_ID, MessageStore, Refused
 from zone_canister.outcalls import OutcallRules
-from zone_canister.services import BatteryService, HttpRequest, OutcallService
+from zone_canister.quotas import MemberQuotas
+from zone_canister.services import BatteryService, HttpRequest, OutcallService, StatusService
 
 VERSION = 1000
 KIND = "zone"
+ADMIN_ROLE = 400
+NOT_A_MEMBER = "Not a member of the zone"
+INDEX_PAGES_A_CALL = 20_000  # some 8 G instructions
+INDEX_PAGES_A_QUERY = 5_000  # some 2 G of the 5 G a query may take
+INDEX_FAULT = "the message index is being made again after an upgrade: try again in a minute"
+EVICTED_PAGES_A_STEP = 500
 OUTCALL_CYCLES = 20_949_972_000
 MANAGEMENT_CANISTER = Principal.from_str("aaaaa-aa")
 
@@ -55,17 +80,35 @@ config = Config(state.settings_map)
 members = MemberCache(state.members_map)
 messages = MessageStore(
     state.settings_map,
-    state.message_index_map,
+    state.message_states_map,
     state.message_pages_map,
-    state.message_lookup_map,
-    state.message_postings_map,
+    state.message_directory_map,
+    state.message_hints_map,
 )
+quotas = MemberQuotas(state.settings_map, state.member_quotas_map)
+controllers = ControllerCache(state.settings_map)
+background = Background()
 outcall_rules = OutcallRules(state.settings_map)
 
 
 def require_member() -> GuardResult:
     """Lets members through."""
-    return refuse("" if members.role(ic.caller().bytes) else "Not a member of the zone")
+    return refuse("" if members.role(ic.caller().bytes) else NOT_A_MEMBER)
+
+
+def require_member_and_batch() -> GuardResult:
+    """Lets members through with a batch that is not too long: its length is read before it is decoded."""
+    if not members.role(ic.caller().bytes):
+        return refuse(NOT_A_MEMBER)
+    if ic.arg_data_raw_size() <= MAX_BATCH:
+        return refuse("")
+    return refuse(batch_fault(ic.arg_data_raw()))
+
+
+def require_admin() -> GuardResult:
+    """Lets the zone's admins and the canister's controllers, as it read them last, through."""
+    caller = ic.caller().bytes
+    return refuse("" if members.role(caller) >= ADMIN_ROLE or caller in controllers.all() else "Not an admin")
 
 
 @init
@@ -83,12 +126,22 @@ def init_(args: ZoneInit) -> void:
         args["call_token"],
         ic.time(),
     )
+    certify()
+
+
+@pre_upgrade
+def pre_upgrade_() -> void:
+    """Leaves the message index behind as a hint; the next version can do without it."""
+    if messages.index.covered == messages.state.last_id:
+        messages.index.save()
 
 
 @post_upgrade
 def post_upgrade_() -> void:
     """Refuses a stable memory that is not this canister's. Arguments of an upgrade are not read: nothing changes."""
     refuse_foreign_layout(state.settings_map, KIND)
+    certify()
+    work_soon()
 
 
 @inspect_message
@@ -108,83 +161,307 @@ def oracle_transform_function(args: TransformArgs) -> HttpResponse:
 @update(guard=require_member)
 def add_message(key_id: blob, ciphertext: blob) -> Nat32Result:
     """Stores one message under a key and returns its id."""
-    fault = messages.fault([(key_id, ciphertext)], True)
-    if fault:
-        return {"err": fault}
-    return {"ok": messages.add([(key_id, ciphertext)], ic.caller().bytes, seconds())[0]}
+    ids, fault = stored([(key_id, ciphertext)], True)
+    return {"err": fault} if fault else {"ok": ids[0]}
 
 
-@update(guard=require_member)
+@update(guard=require_member_and_batch)
 def add_messages(items: Vec[KeyedCiphertext]) -> Nat32ListResult:
     """Stores all messages or none, and returns their ids in order."""
-    fault = messages.fault(items, False)
+    ids, fault = stored(items, False)
+    return {"err": fault} if fault else {"ok": ids}
+
+
+def stored(items: list[tuple[bytes, bytes]], single: bool) -> tuple[list[int], str]:
+    """Adds messages for the caller: their ids, or why none was stored."""
+    caller, now = ic.caller().bytes, seconds()
+    fault = messages.fault(items, single)
+    if not fault and not messages.index_more(INDEX_PAGES_A_CALL):
+        fault = INDEX_FAULT
     if fault:
-        return {"err": fault}
-    return {"ok": messages.add(items, ic.caller().bytes, seconds())}
+        work_soon()
+        return [], fault
+    batch = messages.prepare(items)
+    fault = quotas.fault(caller, len(items), batch.size, now)
+    if fault:
+        return [], fault
+    try:
+        messages.add(batch, caller, now)
+    except Refused as refused:
+        work_soon()
+        return [], str(refused)
+    quotas.count(caller, len(items), batch.size, now)
+    certify()
+    if messages.state.pending_since or messages.limits.max_age_seconds:
+        work_soon()
+    return batch.ids, ""
 
 
 @query(guard=require_member)
 def get_message_by_id(message_id: nat32) -> Manual[Message]:
     """One message; rejects when there is none with this id."""
-    message = messages.by_id(message_id)
-    if message is None:
-        ic.reject(f"message not found: {message_id}")
-    else:
-        ic.reply(message)
+    reader = reader_or_reject()
+    if reader is not None:
+        record = reader.message(message_id)
+        if record:
+            ic.reply_raw(message_wire.message(record))
+        else:
+            ic.reject(f"message not found: {message_id}")
 
 
 @query(guard=require_member)
-def get_message_by_hash(message_hash: blob) -> Opt[Message]:
+def get_message_by_hash(message_hash: blob) -> Manual[Opt[Message]]:
     """The newest message whose ciphertext has this SHA-256."""
-    return messages.by_hash(message_hash)
+    reader = reader_or_reject()
+    if reader is not None:
+        ic.reply_raw(message_wire.optional_message(reader.by_hash(message_hash)))
 
 
 @query(guard=require_member)
-def get_messages_by_range(min_message_id: nat32, max_message_id: nat32) -> Vec[Message]:
+def get_messages_by_range(min_message_id: nat32, max_message_id: nat32) -> Manual[Vec[Message]]:
     """Messages with ids in a range, oldest first, as many as a reply holds."""
-    return messages.by_range(min_message_id, max_message_id)
+    reader = reader_or_reject()
+    if reader is not None:
+        ic.reply_raw(message_wire.messages(*reader.by_range(min_message_id, max_message_id, MAX_MESSAGE_ID)))
 
 
 @query(guard=require_member)
-def get_messages_by_range_for_key(key_id: blob, min_message_id: nat32, max_message_id: nat32) -> Vec[Message]:
+def get_messages_by_range_for_key(key_id: blob, min_message_id: nat32, max_message_id: nat32) -> Manual[Vec[Message]]:
     """Messages of one key with ids in a range, newest first, as many as a reply holds."""
-    return messages.by_range_for_key(key_id, min_message_id, max_message_id)
+    reader = reader_or_reject()
+    if reader is not None:
+        ic.reply_raw(message_wire.messages(*reader.by_range_for_key(key_id, min_message_id, max_message_id)))
+
+
+@query(guard=require_member)
+def get_messages_since(args: SinceArgs) -> Manual[MessagesSince]:
+    """Messages after an id, oldest first, of one key or all, and what a client needs to go on."""
+    reader = reader_or_reject()
+    if reader is not None:
+        most = MAX_MESSAGE_ID if args["limit"] is None else max(1, args["limit"])
+        count, records, next_after_id, complete = reader.since(args["after_id"], args["key_id"], most)
+        ic.reply_raw(message_wire.since(count, records, next_after_id, complete, reader.min_id, messages.state.last_id))
+
+
+@query(guard=require_member)
+def get_messages_meta_by_range(min_message_id: nat32, max_message_id: nat32) -> Manual[Vec[MessageMeta]]:
+    """Ids, keys, hashes, senders and times of messages with ids in a range, as many as a reply holds."""
+    reader = Reader(messages, seconds())
+    ic.reply_raw(message_wire.metas(*reader.metas(min_message_id, max_message_id)))
+
+
+@query(guard=require_member)
+def get_message_sender(message_id: nat32) -> Opt[Principal]:
+    """Who sent a message, null when there is none with this id."""
+    sender = Reader(messages, seconds()).sender(message_id)
+    return None if sender is None else Principal.from_hex(sender.hex())
+
+
+@query(guard=require_member)
+def get_certified_head() -> CertifiedHead:
+    """Where the messages begin and end and their digest chain, with the certificate over it where there is one."""
+    head = messages.state
+    return {
+        "first_id": head.first_id,
+        "anchor": head.anchor,
+        "max_id": head.last_id,
+        "head": head.head,
+        "certificate": ic.data_certificate(),
+    }
+
+
+@query(guard=require_member)
+def get_digest_page(from_id: nat32) -> Vec[DigestEntry]:
+    """Chain values before the first ids of the segments from an id on, at most 200."""
+    entries = Reader(messages, seconds()).digest_page(from_id)
+    return [{"first_id": first_id, "chain": chain} for first_id, chain in entries]
 
 
 @query
 def get_min_message_id() -> nat32:
     """The first id stored, 0 when there is none."""
-    return messages.min_id()
+    return Reader(messages, seconds()).min_id
 
 
 @query
 def get_max_message_id() -> nat32:
     """The last id given out, 0 when there is none."""
-    return messages.max_id()
+    return messages.state.last_id
 
 
 @query(guard=require_member)
-def get_min_message_id_by_key(key_id: blob) -> Opt[nat32]:
+def get_min_message_id_by_key(key_id: blob) -> Manual[Opt[nat32]]:
     """The first id stored under a key."""
-    return messages.first_id_of_key(key_id)
+    reader = reader_or_reject()
+    if reader is not None:
+        ic.reply(reader.oldest_of_key(key_id, 1) or None)
 
 
 @query(guard=require_member)
-def get_max_message_id_by_key(key_id: blob) -> Opt[nat32]:
+def get_max_message_id_by_key(key_id: blob) -> Manual[Opt[nat32]]:
     """The last id stored under a key."""
-    return messages.last_id_of_key(key_id)
+    reader = reader_or_reject()
+    if reader is not None:
+        ic.reply(reader.newest_of_key(key_id, MAX_MESSAGE_ID) or None)
 
 
 @query
 def get_message_usage() -> nat64:
-    """Bytes that messages and their index take."""
+    """Bytes that messages and their index take; `docs/storage.md` has the formula."""
     return messages.usage()
 
 
 @query
 def get_message_count() -> nat:
     """How many messages are stored."""
-    return messages.count()
+    return Reader(messages, seconds()).count
+
+
+@update(guard=require_admin)
+def set_message_limits(limits: MessageLimits) -> AckResult:
+    """Sets the limits that are given; 0 lifts one, but for max_bytes. What exceeds them is evicted step by step."""
+    fault = messages.limits.change(limits["max_bytes"], limits["max_messages"], limits["max_age_seconds"])
+    if fault:
+        return {"err": fault}
+    work_soon()
+    return {"ok": None}
+
+
+@query
+def get_message_limits() -> MessageLimits:
+    """The limits of the message store, null for none."""
+    limits = messages.limits
+    return {
+        "max_bytes": limits.max_bytes,
+        "max_messages": limits.max_messages or None,
+        "max_age_seconds": limits.max_age_seconds or None,
+    }
+
+
+@query
+def get_eviction_info() -> EvictionInfo:
+    """What was evicted ever, the first id kept, and what waits to be evicted and since when (s)."""
+    state_ = messages.state
+    return {
+        "messages_evicted": state_.evicted,
+        "bytes_evicted": state_.evicted_bytes,
+        "first_id": state_.first_id,
+        "pending_bytes": messages.pending_bytes(seconds()),
+        "pending_since": state_.pending_since or None,
+    }
+
+
+@update(guard=require_admin)
+def prune_messages(up_to_id: nat32) -> NatResult:
+    """Removes all messages up to an id and returns how many that were; their ids are never used again."""
+    before = messages.state.first_id
+    messages.move_first(min(up_to_id, messages.state.last_id) + 1)
+    messages.state.save()
+    certify()
+    work_soon()
+    return {"ok": messages.state.first_id - before}
+
+
+@update(guard=require_admin)
+def set_member_quota(quota: MemberQuota) -> AckResult:
+    """Sets how many messages and bytes one member may add in any 24 hours, as far as it is given."""
+    fault = quotas.change(quota["max_messages"], quota["max_bytes"])
+    return {"err": fault} if fault else {"ok": None}
+
+
+@query
+def get_member_quota() -> MemberQuota:
+    """How many messages and bytes one member may add in any 24 hours."""
+    return {"max_messages": quotas.max_messages, "max_bytes": quotas.max_bytes}
+
+
+@query(guard=require_member)
+def get_my_quota_use() -> QuotaUse:
+    """What the caller has added within the window of his quota."""
+    used_messages, used_bytes = quotas.used(ic.caller().bytes, seconds())
+    return {"messages": used_messages, "bytes": used_bytes}
+
+
+def reader_or_reject() -> Reader | None:
+    """A reader of the messages; rejects while their index is being made again."""
+    if messages.index_more(INDEX_PAGES_A_QUERY):
+        return Reader(messages, seconds())
+    ic.reject(INDEX_FAULT)
+    return None
+
+
+def certify() -> void:
+    """Makes the message chain's head the certified data."""
+    ic.set_certified_data(messages.certified_data())
+
+
+def work_soon() -> void:
+    """Arms the timer for background work, if it is not armed."""
+    now = seconds()
+    if background.arm(now, background.STEP_SECONDS):
+        ic.set_timer(background.STEP_SECONDS, work)
+
+
+def work() -> void:
+    """One step of background work: eviction, and the index that an upgrade did not leave."""
+    background.disarm()
+    now = seconds()
+    indexed = messages.index_more(INDEX_PAGES_A_CALL)
+    more = messages.reclaim(now, EVICTED_PAGES_A_STEP)
+    certify()
+    delay = background.STEP_SECONDS if more or not indexed else messages.next_expiry(now)
+    if delay and background.arm(now, delay):
+        ic.set_timer(delay, work)
+
+
+@query
+def get_aggregate_status_v1() -> AggregateStatusV1:
+    """What a client asks for first, in one call: neutral for whoever is no member."""
+    role = members.role(ic.caller().bytes)
+    reader = Reader(messages, seconds())
+    return {
+        "version": VERSION,
+        "installation_id": config.installation_id(),
+        "zone_id": config.zone_id(),
+        "role": role,
+        "cycles_balance": ic.canister_balance128(),
+        "stable_storage_size": ic.stable64_size(),
+        "metadata_timestamps": [],
+        "metadata_info": {"public_key": None, "vet_protected_key": None, "manifest": 0, "timestamp": 0},
+        "message_min_id": reader.min_id if role else 0,
+        "message_max_id": reader.last_id if role else 0,
+        "message_usage": messages.usage() if role else 0,
+        "message_count": reader.count if role else 0,
+        "file_system_last_file_id": 0,
+        "file_system_file_count": 0,
+        "file_system_directory_count": 0,
+        "file_system_max_usage": 0,
+        "attachment_usage": 0,
+        "attachment_count": 0,
+        "attachment_max_usage": 0,
+    }
+
+
+@query
+def get_controllers() -> Controllers:
+    """The canister's controllers as it read them last, and when (ns); see `refresh_controllers`."""
+    read_at = controllers.read_at()
+    return {
+        "controllers": [Principal.from_hex(principal.hex()) for principal in controllers.all()],
+        "read_at": read_at or None,
+    }
+
+
+@update(guard=refuse_anonymous)
+def refresh_controllers() -> Async[Manual[Controllers]]:
+    """Reads the canister's controllers from its own status, at most once a minute."""
+    if controllers.due(ic.time()):
+        answer = yield StatusService(MANAGEMENT_CANISTER).canister_status({"canister_id": ic.id()})
+        if answer.Err is not None:
+            ic.reject(f"reading the controllers failed: {answer.Err}")
+            return
+        controllers.store([found.bytes for found in answer.Ok["settings"]["controllers"]], ic.time())
+    ic.reply(get_controllers())
 
 
 @query

@@ -1,4 +1,4 @@
-"""The canisters that a zone calls: the management canister for outcalls, and its battery for cycles.
+"""The canisters that a zone calls: the management canister for outcalls and its status, its battery for cycles.
 
 Declarations only; what is asked and when is decided elsewhere.
 """
@@ -20,6 +20,7 @@ from kybra import (
 )
 
 from canister_kit.cycles import TransferCyclesResult
+from canister_kit.status import CanisterIdRecord, StatusReply
 from zone_canister.candid_types import HttpHeader, HttpResponse, TransformArgs
 
 TransformFunc = Func(Query[[TransformArgs], HttpResponse])  # pyright: ignore[reportArgumentType]
@@ -53,3 +54,8 @@ class OutcallService(Service):
 class BatteryService(Service):
     @service_update
     def cycles_manager_transferCycles(self, cycles_requested: nat) -> TransferCyclesResult: ...
+
+
+class StatusService(Service):
+    @service_update
+    def canister_status(self, args: CanisterIdRecord) -> StatusReply: ...

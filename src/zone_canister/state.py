@@ -7,8 +7,9 @@ never change once a release is out. What the keys and values hold is drawn in th
 from kybra import StableBTreeMap, blob, nat32, text
 
 settings_map = StableBTreeMap[text, blob](memory_id=0, max_key_size=48, max_value_size=320)
-message_index_map = StableBTreeMap[nat32, blob](memory_id=1, max_key_size=11, max_value_size=152)
-message_pages_map = StableBTreeMap[nat32, blob](memory_id=2, max_key_size=11, max_value_size=4112)
-message_lookup_map = StableBTreeMap[blob, blob](memory_id=3, max_key_size=96, max_value_size=24)
-message_postings_map = StableBTreeMap[blob, blob](memory_id=4, max_key_size=64, max_value_size=528)
 members_map = StableBTreeMap[blob, blob](memory_id=5, max_key_size=48, max_value_size=128)
+message_states_map = StableBTreeMap[nat32, blob](memory_id=6, max_key_size=11, max_value_size=24576)
+message_pages_map = StableBTreeMap[nat32, blob](memory_id=7, max_key_size=11, max_value_size=6160)
+message_directory_map = StableBTreeMap[nat32, blob](memory_id=8, max_key_size=11, max_value_size=1040)
+message_hints_map = StableBTreeMap[nat32, blob](memory_id=9, max_key_size=11, max_value_size=8208)
+member_quotas_map = StableBTreeMap[blob, blob](memory_id=10, max_key_size=48, max_value_size=1024)

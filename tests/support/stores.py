@@ -11,8 +11,8 @@ def message_store(maps: Any = None) -> MessageStore:
     maps = maps or maps_of("zone_canister")
     return MessageStore(
         maps.settings_map,
-        maps.message_index_map,
+        maps.message_states_map,
         maps.message_pages_map,
-        maps.message_lookup_map,
-        maps.message_postings_map,
+        maps.message_directory_map,
+        maps.message_hints_map,
     )

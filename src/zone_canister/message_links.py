@@ -1,0 +1,73 @@
+"""Which message of the same key comes next and before: two u32 for each id, in the heap.
+
+Links never change once a key has a later message, so the next id of a record that was written before it was known is
+found here when the record leaves. Not for keys; kept over upgrades as a hint, in blocks of 512 ids:
+
+    hint map   kind << 24 | id >> 9 -> u32 next id of each of 512 ids | u32 previous id of each
+"""
+
+from kybra import StableBTreeMap, blob, nat32
+
+from zone_canister.message_tables import KIND_SHIFT
+
+BLOCK_BITS = 9
+BLOCK_IDS = 1 << BLOCK_BITS
+BLOCK_MASK = BLOCK_IDS - 1
+
+
+class Links:
+    """Next and previous ids within a key; 0 where there is none."""
+
+    def __init__(self, kind: int, hints: StableBTreeMap[nat32, blob]):
+        self._base = kind << KIND_SHIFT
+        self._hints = hints
+        self.start(False)
+
+    def start(self, hinted: bool) -> None:
+        """Forgets everything; with `hinted`, blocks are read from the hint when they are needed first."""
+        self._blocks: dict = {}
+        self._changed: dict = {}
+        self._hinted = hinted
+
+    def add(self, message_id: int, previous: int) -> None:
+        """Notes a message that comes after another of its key (0: after none)."""
+        number = message_id >> BLOCK_BITS
+        self._changed[number] = True
+        if not previous:
+            return
+        block = self._blocks.get(number) or self._load(number)
+        block[(message_id & BLOCK_MASK) + BLOCK_IDS] = previous
+        number = previous >> BLOCK_BITS
+        block = self._blocks.get(number) or self._load(number)
+        block[previous & BLOCK_MASK] = message_id
+        self._changed[number] = True
+
+    def next(self, message_id: int) -> int:
+        """The next message of the same key."""
+        block = self._blocks.get(message_id >> BLOCK_BITS) or self._load(message_id >> BLOCK_BITS)
+        return block[message_id & BLOCK_MASK]
+
+    def previous(self, message_id: int) -> int:
+        """The message of the same key before, though it may be gone."""
+        block = self._blocks.get(message_id >> BLOCK_BITS) or self._load(message_id >> BLOCK_BITS)
+        return block[(message_id & BLOCK_MASK) + BLOCK_IDS]
+
+    def drop_below(self, former_first: int, first_id: int) -> None:
+        """Forgets blocks whose ids are all gone: those from `former_first` on that end below `first_id`."""
+        for number in range(former_first >> BLOCK_BITS, first_id >> BLOCK_BITS):
+            self._blocks.pop(number, None)
+            self._changed.pop(number, None)
+            if self._hinted:
+                self._hints.remove(self._base + number)
+
+    def save(self) -> None:
+        """Writes the blocks that changed to the hint."""
+        for number in self._changed:
+            block = self._blocks.get(number) or self._load(number)
+            self._hints.insert(self._base + number, block.tobytes())
+
+    def _load(self, number: int) -> memoryview:
+        stored = self._hints.get(self._base + number) if self._hinted else None
+        block = memoryview(bytearray(stored or bytes(8 * BLOCK_IDS))).cast("I")
+        self._blocks[number] = block
+        return block

@@ -1,0 +1,221 @@
+"""Reads of one call: which stored records go into a reply, with their links as they are now.
+
+Works on a `MessageStore` and changes nothing in it. Not for who may read; the reply's framing is in `message_wire`.
+"""
+
+from zone_canister.message_pages import IDS, U32, Page
+from zone_canister.message_wire import meta
+from zone_canister.messages import MessageStore
+
+REPLY_BYTES = 1_800_000  # a reply that has as many is full
+MOST_REPLY_BYTES = 2_000_000  # under the platform's 2 MiB, with room for framing
+NEAR_PAGES = 4  # looked through for a key before its links are followed
+DIGEST_PAGES = 200
+
+
+class Reader:
+    """The store as of one moment (`now` in seconds): what has expired is gone."""
+
+    def __init__(self, store: MessageStore, now: int):
+        self._store = store
+        self._links = store.index.links
+        self.first_id = store.first_id(now)
+        self.last_id = store.state.last_id
+
+    @property
+    def count(self) -> int:
+        """Messages there are."""
+        return self.last_id + 1 - self.first_id
+
+    @property
+    def min_id(self) -> int:
+        """The first id there is, 0 for none."""
+        return self.first_id if self.count else 0
+
+    def message(self, message_id: int) -> bytes:
+        """One record as it leaves, no bytes where there is none."""
+        if not self.first_id <= message_id <= self.last_id:
+            return b""
+        number = self._store.page_number(message_id)
+        return self._part(number, self._store.page(number), message_id, message_id)
+
+    def by_hash(self, digest: bytes) -> bytes:
+        """The newest record with this hash, no bytes where there is none."""
+        message_id = self._store.newest_with(digest) if len(digest) == 32 else 0
+        return self.message(message_id)
+
+    def sender(self, message_id: int) -> bytes | None:
+        """Who sent a message, None where there is none."""
+        if not self.first_id <= message_id <= self.last_id:
+            return None
+        return self._store.sender(message_id)
+
+    # Ranges, oldest first ------------------------------------------------------------------------------
+
+    def by_range(self, low: int, high: int, most: int) -> tuple[int, list[bytes]]:
+        """Records with ids from low to high, as many as a reply holds and `most` allows: their number and bytes."""
+        store = self._store
+        message_id, last = max(low, self.first_id), min(high, self.last_id)
+        last = min(last, message_id + most - 1)
+        count, size, parts = 0, 0, []
+        if message_id > last:
+            return 0, parts
+        number = store.page_number(message_id)
+        while message_id <= last and size < REPLY_BYTES:
+            page = store.page(number)
+            stop = min(last, page.last_id)
+            part = self._part(number, page, message_id, stop)
+            if size + len(part) > MOST_REPLY_BYTES and parts:
+                break
+            parts.append(part)
+            size += len(part)
+            count += stop + 1 - message_id
+            message_id = stop + 1
+            number = store.page_after(number) if page.spans else number + 1
+        return count, parts
+
+    def metas(self, low: int, high: int) -> tuple[int, list[bytes]]:
+        """The same for what is known of messages without their ciphertexts."""
+        store = self._store
+        message_id, last = max(low, self.first_id), min(high, self.last_id)
+        size, parts = 0, []
+        if message_id > last:
+            return 0, parts
+        number = store.page_number(message_id)
+        while message_id <= last and size < REPLY_BYTES:
+            page = store.page(number)
+            senders = page.senders()
+            stop = min(last, page.last_id)
+            for position in range(message_id - page.first_id, stop + 1 - page.first_id):
+                record = store.span(number, page) if page.spans else page.records(position, position)
+                parts.append(meta(record, senders[position]))
+                size += len(parts[-1])
+            message_id = stop + 1
+            number = store.page_after(number) if page.spans else number + 1
+        return len(parts), parts
+
+    def _part(self, number: int, page: Page, first: int, last: int) -> bytes:
+        """The records of a page with ids from first to last, their links as they are now."""
+        low, high = first - page.first_id, last - page.first_id
+        if page.spans:
+            data, start, ends, tails = self._store.span(number, page), 0, (page.size,), (0,)
+        else:
+            data, start = page.records(low, high), page.end(low - 1)
+            tails = page.tails()
+            if page.smallest_previous >= self.first_id and not tails:
+                return data
+            ends = page.ends()
+        patched = bytearray(data)
+        following, put = self._links.next, U32.pack_into
+        for position in tails:
+            if low <= position <= high:
+                next_id = following(page.first_id + position)
+                if next_id:
+                    put(patched, ends[position] - start - 8, next_id)
+        if page.smallest_previous < self.first_id:
+            at = 0
+            for position in range(low, high + 1):
+                if IDS.unpack_from(patched, at)[1] < self.first_id:
+                    put(patched, at + 4, 0)
+                at = ends[position] - start
+        return bytes(patched)
+
+    # One key ------------------------------------------------------------------------------------------
+
+    def newest_of_key(self, key_id: bytes, high: int) -> int:
+        """The newest id of a key up to `high`, 0 for none."""
+        message_id = self._store.index.last_of_key(key_id)
+        if message_id <= high or message_id < self.first_id:
+            return message_id if message_id >= self.first_id else 0
+        if high < self.first_id:
+            return 0
+        near, low = self._near(key_id, high, False)
+        if near:
+            return near if near >= self.first_id else 0
+        previous = self._links.previous
+        while message_id >= low:
+            message_id = previous(message_id)
+        return message_id if message_id >= self.first_id else 0
+
+    def oldest_of_key(self, key_id: bytes, low: int) -> int:
+        """The oldest id of a key from `low` on, 0 for none."""
+        low = max(low, self.first_id)
+        message_id = self._store.index.last_of_key(key_id)
+        if message_id < low:
+            return 0
+        near, high = self._near(key_id, low, True)
+        if near:
+            return near
+        previous = self._links.previous
+        while previous(message_id) > high:
+            message_id = previous(message_id)
+        return message_id
+
+    def _near(self, key_id: bytes, start: int, upwards: bool) -> tuple[int, int]:
+        """Looks for a key in the pages around an id: what was found next to it, and the last id looked at."""
+        store = self._store
+        number = store.page_number(start)
+        seen = start
+        for _ in range(NEAR_PAGES):
+            page = store.page(number)
+            if page.spans:
+                positions = [0] if store.span(number, page)[-82:-41] == key_id else []
+            else:
+                positions = page.positions(key_id)
+            ids = [page.first_id + position for position in positions]
+            ids = [found for found in ids if (found >= start if upwards else found <= start)]
+            if ids:
+                return (ids[0] if upwards else ids[-1]), 0
+            seen = page.last_id if upwards else page.first_id
+            if seen >= self.last_id if upwards else seen <= self.first_id:
+                break
+            number = store.page_number(seen + 1 if upwards else seen - 1)
+        return 0, seen
+
+    def by_range_for_key(self, key_id: bytes, low: int, high: int) -> tuple[int, list[bytes]]:
+        """Records of a key with ids from low to high, newest first, as many as a reply holds."""
+        low = max(low, self.first_id)
+        message_id = self.newest_of_key(key_id, min(high, self.last_id))
+        size, parts = 0, []
+        while message_id >= low and size < REPLY_BYTES:
+            record = self.message(message_id)
+            if size + len(record) > MOST_REPLY_BYTES and parts:
+                break
+            parts.append(record)
+            size += len(record)
+            message_id = self._links.previous(message_id)
+        return len(parts), parts
+
+    def since(self, after_id: int, key_id: bytes | None, most: int) -> tuple[int, list[bytes], int, bool]:
+        """Records after an id, oldest first: their number and bytes, where to go on, and whether these were all."""
+        if key_id is None:
+            start = max(after_id + 1, self.first_id)
+            count, parts = self.by_range(start, self.last_id, most)
+            last = start + count - 1
+            complete = last >= self.last_id
+            return count, parts, self.last_id if complete else last, complete
+        message_id = self.oldest_of_key(key_id, after_id + 1)
+        size, parts, last = 0, [], max(after_id, self.first_id - 1)
+        while message_id and len(parts) < most and size < REPLY_BYTES:
+            record = self.message(message_id)
+            if size + len(record) > MOST_REPLY_BYTES and parts:
+                break
+            parts.append(record)
+            size += len(record)
+            last = message_id
+            message_id = self._links.next(message_id)
+        complete = not message_id
+        return len(parts), parts, self.last_id if complete else last, complete
+
+    # The chain ----------------------------------------------------------------------------------------
+
+    def digest_page(self, from_id: int) -> list[tuple[int, bytes]]:
+        """First ids of pages from the one that holds an id on, each with the chain value before it."""
+        store, found = self._store, []
+        message_id = max(from_id, store.state.first_id)
+        while message_id <= self.last_id and len(found) < DIGEST_PAGES:
+            page = store.page(store.page_number(message_id))
+            if page.first_id >= store.state.first_id:
+                found.append((page.first_id, page.chain))
+            message_id = page.last_id + 1
+        return found
