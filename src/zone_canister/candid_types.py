@@ -125,6 +125,7 @@ class CertifiedHead(Record):
 class DigestEntry(Record):
     first_id: nat32
     chain: blob
+    gone: blob
 
 
 class MetaDataInfo(Record):

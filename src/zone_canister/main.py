@@ -176,13 +176,14 @@ def stored(items: list[tuple[bytes, bytes]], single: bool) -> tuple[list[int], s
     """Adds messages for the caller: their ids, or why none was stored."""
     caller, now = ic.caller().bytes, seconds()
     fault = messages.fault(items, single)
-    if not fault and not messages.index_more(INDEX_PAGES_A_CALL):
-        fault = INDEX_FAULT
     if fault:
-        work_soon()
         return [], fault
+    if not messages.is_indexed and not messages.index_more(INDEX_PAGES_A_CALL):
+        work_soon()
+        return [], INDEX_FAULT
     batch = messages.prepare(items)
-    fault = quotas.fault(caller, len(items), batch.size, now)
+    window = quotas.window(caller, now)
+    fault = quotas.fault(window, len(items), batch.size, now)
     if fault:
         return [], fault
     try:
@@ -190,7 +191,7 @@ def stored(items: list[tuple[bytes, bytes]], single: bool) -> tuple[list[int], s
     except Refused as refused:
         work_soon()
         return [], str(refused)
-    quotas.count(caller, len(items), batch.size, now)
+    quotas.count(caller, window, len(items), batch.size)
     certify()
     if messages.state.pending_since or messages.limits.max_age_seconds:
         work_soon()
@@ -272,9 +273,9 @@ def get_certified_head() -> CertifiedHead:
 
 @query(guard=require_member)
 def get_digest_page(from_id: nat32) -> Vec[DigestEntry]:
-    """Chain values before the first ids of the segments from an id on, at most 200."""
+    """The groups in which the digest chain takes messages in, from the one that holds an id on."""
     entries = Reader(messages, seconds()).digest_page(from_id)
-    return [{"first_id": first_id, "chain": chain} for first_id, chain in entries]
+    return [{"first_id": first_id, "chain": chain, "gone": gone} for first_id, chain, gone in entries]
 
 
 @query
@@ -384,7 +385,7 @@ def get_my_quota_use() -> QuotaUse:
 
 def reader_or_reject() -> Reader | None:
     """A reader of the messages; rejects while their index is being made again."""
-    if messages.index_more(INDEX_PAGES_A_QUERY):
+    if messages.is_indexed or messages.index_more(INDEX_PAGES_A_QUERY):
         return Reader(messages, seconds())
     ic.reject(INDEX_FAULT)
     return None

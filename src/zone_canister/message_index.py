@@ -2,7 +2,7 @@
 
 Lives in the heap (`message_tables`, `message_links`) and can be made again from the pages. `save` leaves it in a stable
 map as a hint with the last id it covers; messages after that, all of them without a hint, are indexed again page by
-page. Not for reading pages: the caller hands them in.
+page. Not for reading pages: the caller hands records in.
 
     hint map  0 -> u8 version, 1 | u32 last id covered
 """
@@ -14,17 +14,17 @@ from kybra import StableBTreeMap, blob, nat32
 
 from zone_canister.message_links import Links
 from zone_canister.message_pages import IDS
-from zone_canister.message_tables import HashTable, KeyTable
+from zone_canister.message_tables import Table
 
 HASHES = 1
 PAIRS = 2
 KEYS = 3
 LINKS = 4
+HASH_TAG_BYTES = 6  # whoever finds an id checks its message
+KEY_TAG_BYTES = 10  # 96 bits of a SHA-256 with the shard: taken for the key
 HINT_KEY = 0
 HINT_VERSION = 1
 HINT = struct.Struct("<BI")
-TAG = struct.Struct("<QI")
-WORD = struct.Struct("<Q")
 
 
 class MessageIndex:
@@ -32,19 +32,17 @@ class MessageIndex:
 
     def __init__(self, hints: StableBTreeMap[nat32, blob], first_id: int, last_id: int):
         self._hints = hints
-        self.hashes = HashTable(HASHES, hints)
-        self.pairs = HashTable(PAIRS, hints)
-        self.keys = KeyTable(KEYS, hints)
+        self.hashes = Table(HASHES, HASH_TAG_BYTES, hints)
+        self.pairs = Table(PAIRS, HASH_TAG_BYTES, hints)
+        self.keys = Table(KEYS, KEY_TAG_BYTES, hints)
         self.links = Links(LINKS, hints)
         stored = hints.get(HINT_KEY)
-        version, self.covered = (HINT_VERSION, 0) if stored is None else HINT.unpack(stored)
-        hinted = stored is not None and version == HINT_VERSION and self.covered <= last_id
-        if not hinted:
-            self.covered = 0
+        version, covered = (0, 0) if stored is None else HINT.unpack(stored)
+        hinted = version == HINT_VERSION and covered <= last_id
         for table in (self.hashes, self.pairs, self.keys):
             table.start(hinted, first_id)
         self.links.start(hinted)
-        self.covered = max(self.covered, first_id - 1)
+        self.covered = max(covered if hinted else 0, first_id - 1)
 
     def save(self) -> None:
         """Leaves the index as a hint for the next start."""
@@ -62,37 +60,47 @@ class MessageIndex:
 
     def last_of_key(self, key_id: bytes) -> int:
         """The newest id of a key, 0 for none."""
-        return self.keys.last(*key_tag(key_id))
+        return newest(self.keys.find(*self.keys.split(hashlib.sha256(key_id).digest())))
 
-    def put(self, message_id: int, key_id: bytes, digest: bytes, newest: tuple[int, bytes]) -> None:
+    def with_hash(self, digest: bytes) -> list[int]:
+        """Ids of messages that may have this hash: the newest of those that have it is among them."""
+        return self.hashes.find(*self.hashes.split(digest))
+
+    def with_pair(self, digest: bytes, key_id: bytes) -> list[int]:
+        """Ids of messages that may have this hash and key, where the hash is stored under several keys."""
+        return self.pairs.find(*self.pairs.split(pair_digest(digest, key_id)))
+
+    def put(self, message_id: int, key_id: bytes, digest: bytes, former: tuple[int, bytes]) -> None:
         """Makes a message findable by hash.
 
-        `newest` is the newest earlier message with the same hash as (id, key_id), (0, b"") for none. Pairs of hash and
+        `former` is the newest earlier message with the same hash as (id, key_id), (0, b"") for none. Pairs of hash and
         key are told apart only where a hash is stored under more than one key.
         """
-        former, former_key = newest
-        self.hashes.put(WORD.unpack_from(digest)[0], message_id, former)
-        if former:
-            word = pair_word(digest, former_key)
-            if former not in self.pairs.find(word):
-                self.pairs.put(word, former)
-            self.pairs.put(pair_word(digest, key_id), message_id)
+        former_id, former_key = former
+        self.hashes.put(*self.hashes.split(digest), message_id, former_id)
+        if former_id:
+            if former_id not in self.with_pair(digest, former_key):
+                self.pairs.add(*self.pairs.split(pair_digest(digest, former_key)), former_id)
+            self.pairs.add(*self.pairs.split(pair_digest(digest, key_id)), message_id)
 
-    def put_again(self, record: bytes, newest: tuple[int, bytes]) -> None:
-        """Indexes a stored record, the next after those covered; `newest` as in `put`."""
+    def put_again(self, record: bytes, former: tuple[int, bytes]) -> None:
+        """Indexes a stored record, the next after those covered; `former` as in `put`."""
         message_id, previous = IDS.unpack_from(record)
         key_id = record[-82:-41]
-        self.put(message_id, key_id, record[-40:-8], newest)
-        self.keys.put(*key_tag(key_id), message_id)
-        self.links.add(message_id, previous)
+        self.put(message_id, key_id, record[-40:-8], former)
+        shard, tag = self.keys.split(hashlib.sha256(key_id).digest())
+        self.keys.put(shard, tag, message_id, newest(self.keys.find(shard, tag)))
+        self.links.add(message_id, [previous], [0])
+        if previous >= self.hashes.first_id:
+            self.links.link(previous, message_id)
         self.covered = message_id
 
 
-def key_tag(key_id: bytes) -> tuple[int, int]:
-    """96 bits that stand for a key in the tables."""
-    return TAG.unpack_from(hashlib.sha256(key_id).digest())
+def newest(ids: list[int]) -> int:
+    """The largest of the ids found, 0 for none."""
+    return max(ids) if ids else 0
 
 
-def pair_word(digest: bytes, key_id: bytes) -> int:
-    """The hash under which a (ciphertext, key) pair is found."""
-    return WORD.unpack_from(hashlib.sha256(digest + key_id).digest())[0]
+def pair_digest(digest: bytes, key_id: bytes) -> bytes:
+    """What stands for a (ciphertext, key) pair in the tables."""
+    return hashlib.sha256(digest + key_id).digest()

@@ -1,10 +1,12 @@
 """Which message of the same key comes next and before: two u32 for each id, in the heap.
 
-Links never change once a key has a later message, so the next id of a record that was written before it was known is
-found here when the record leaves. Not for keys; kept over upgrades as a hint, in blocks of 512 ids:
+The next id of a record that was written before it was known is found here when the record leaves. Not for keys; kept
+over upgrades as a hint, in blocks of 512 ids:
 
-    hint map   kind << 24 | id >> 9 -> u32 next id of each of 512 ids | u32 previous id of each
+    hint map  kind << 24 | id >> 9 -> u32 next id of each of 512 ids | u32 previous id of each
 """
+
+import struct
 
 from kybra import StableBTreeMap, blob, nat32
 
@@ -29,18 +31,26 @@ class Links:
         self._changed: dict = {}
         self._hinted = hinted
 
-    def add(self, message_id: int, previous: int) -> None:
-        """Notes a message that comes after another of its key (0: after none)."""
-        number = message_id >> BLOCK_BITS
-        self._changed[number] = True
-        if not previous:
+    def add(self, first_id: int, before: list[int], after: list[int]) -> None:
+        """Notes consecutive messages from an id on: the previous and next id of each."""
+        if len(before) == 1:
+            block = self._change(first_id)
+            block[first_id & BLOCK_MASK] = after[0]
+            block[(first_id & BLOCK_MASK) + BLOCK_IDS] = before[0]
             return
-        block = self._blocks.get(number) or self._load(number)
-        block[(message_id & BLOCK_MASK) + BLOCK_IDS] = previous
-        number = previous >> BLOCK_BITS
-        block = self._blocks.get(number) or self._load(number)
-        block[previous & BLOCK_MASK] = message_id
-        self._changed[number] = True
+        start = 0
+        while start < len(before):
+            message_id = first_id + start
+            at = message_id & BLOCK_MASK
+            count = min(BLOCK_IDS - at, len(before) - start)
+            block = self._change(message_id)
+            block[at : at + count] = packed(after[start : start + count])
+            block[at + BLOCK_IDS : at + BLOCK_IDS + count] = packed(before[start : start + count])
+            start += count
+
+    def link(self, message_id: int, next_id: int) -> None:
+        """Notes what comes after a message."""
+        self._change(message_id)[message_id & BLOCK_MASK] = next_id
 
     def next(self, message_id: int) -> int:
         """The next message of the same key."""
@@ -53,7 +63,7 @@ class Links:
         return block[(message_id & BLOCK_MASK) + BLOCK_IDS]
 
     def drop_below(self, former_first: int, first_id: int) -> None:
-        """Forgets blocks whose ids are all gone: those from `former_first` on that end below `first_id`."""
+        """Forgets the blocks from `former_first` on whose ids all lie below `first_id`."""
         for number in range(former_first >> BLOCK_BITS, first_id >> BLOCK_BITS):
             self._blocks.pop(number, None)
             self._changed.pop(number, None)
@@ -63,11 +73,20 @@ class Links:
     def save(self) -> None:
         """Writes the blocks that changed to the hint."""
         for number in self._changed:
-            block = self._blocks.get(number) or self._load(number)
-            self._hints.insert(self._base + number, block.tobytes())
+            self._hints.insert(self._base + number, self._blocks[number].tobytes())
+
+    def _change(self, message_id: int) -> memoryview:
+        number = message_id >> BLOCK_BITS
+        self._changed[number] = True
+        return self._blocks.get(number) or self._load(number)
 
     def _load(self, number: int) -> memoryview:
         stored = self._hints.get(self._base + number) if self._hinted else None
         block = memoryview(bytearray(stored or bytes(8 * BLOCK_IDS))).cast("I")
         self._blocks[number] = block
         return block
+
+
+def packed(ids: list[int]) -> memoryview:
+    """Ids as u32, to be copied into a block."""
+    return memoryview(struct.pack(f"<{len(ids)}I", *ids)).cast("I")

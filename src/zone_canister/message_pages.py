@@ -9,22 +9,29 @@ A page holds whole records of consecutive ids, at most 6 144 bytes (integers lit
     1       1     1 where a single record goes on in the following pages, else 0
     2       2     records
     4       4     first id
-    8       32    chain value before the first id
+    8       32    chain value before the first group
     40      4     smallest previous id but 0 that a record names, or 2^32 - 1
     44      4     bytes of all records (of the whole record where it goes on)
     48            records
                   u16 end of each record, counted from offset 48 (absent where the record goes on)
-                  u16 runs, and for each: u16 records | u8 length | principal of their sender
+                  u16 groups, and for each: u16 records | u8 length | principal of their sender (length 255: the one
+                  of the group before)
                   u16 tails, and for each: u16 number of a record whose next id is not in it (absent where it goes on)
 
 A record is the Candid encoding of a `Message`, its fields in the order of their hashes:
 
     u32 id | u32 previous id | LEB128 length, ciphertext | 0x29, 41 key_id | 0x20, 32 hash | u32 next id | u32 timestamp
 
-A record that does not fit a page starts one of its own: the runs come first there (at offset 48), then the record's
+A record that does not fit a page starts one of its own: the groups come first there (at offset 48), then the record's
 first bytes. The following pages are its other bytes and nothing else.
+
+A group is what one call added to one page. With each the digest chain goes on: the next value is the SHA-256 of
+
+    32 chain value before | u32 first id | u32 timestamp | u8 length, sender
+    | for each record 0x29, 41 key_id | 0x20, 32 hash
 """
 
+import hashlib
 import struct
 
 LAYOUT = 2
@@ -33,17 +40,22 @@ NO_PREVIOUS = 2**32 - 1
 KEY_ID_BYTES = 41
 HASH_BYTES = 32
 FIXED_TAIL_BYTES = 83  # key_id, hash, next id and timestamp, with the lengths of the blobs
-RECORD_OVERHEAD = 8 + 4 + FIXED_TAIL_BYTES  # with the longest length of a ciphertext that fits a call
+RECORD_FIXED_BYTES = 8 + FIXED_TAIL_BYTES  # all but the ciphertext and its length
+RECORD_OVERHEAD = 4 + RECORD_FIXED_BYTES  # with the longest length of a ciphertext that fits a call
+PARTS = 6
 RECORD_MARKS_BYTES = 4  # a record's end and, at worst, its place among the tails
-RUN_BYTES = 3 + 29
+GROUP_BYTES = 3 + 29
+SAME_SENDER = 255
 
 HEADER = struct.Struct("<BBHI32sII")
 IDS = struct.Struct("<II")
 U16 = struct.Struct("<H")
 U32 = struct.Struct("<I")
-RUN = struct.Struct("<HB")
-TABLES_BYTES = 2 * U16.size
+GROUP = struct.Struct("<HB")
+TABLES_BYTES = U16.size
 CAPACITY = PAGE_BYTES - HEADER.size - TABLES_BYTES
+KEY_MARK = bytes([KEY_ID_BYTES])
+HASH_MARK = bytes([HASH_BYTES])
 
 
 class PageError(Exception):
@@ -80,7 +92,7 @@ class Page:
 
     def first_part(self) -> bytes:
         """What this page holds of a record that goes on."""
-        _, at = self._read_runs(HEADER.size)
+        _, at = self._read_groups(HEADER.size)
         return self._value[at:]
 
     def ends(self) -> tuple[int, ...]:
@@ -95,18 +107,18 @@ class Page:
         """The bytes of the records at positions `first` to `last`, both included."""
         return self._value[HEADER.size + self.end(first - 1) : HEADER.size + self.end(last)]
 
-    def runs(self) -> list[tuple[int, bytes]]:
-        """How many records in a row each sender sent."""
+    def groups(self) -> list[tuple[int, bytes]]:
+        """How many records each group has, and who sent them."""
         at = HEADER.size if self.spans else self._ends_at + U16.size * self.count
-        return self._read_runs(at)[0]
+        return self._read_groups(at)[0]
 
     def senders(self) -> list[bytes]:
         """The sender of each record."""
-        return [sender for count, sender in self.runs() for _ in range(count)]
+        return [sender for count, sender in self.groups() for _ in range(count)]
 
     def tails(self) -> tuple[int, ...]:
         """Positions of the records that do not name the next message of their key."""
-        _, at = self._read_runs(self._ends_at + U16.size * self.count)
+        _, at = self._read_groups(self._ends_at + U16.size * self.count)
         (count,) = U16.unpack_from(self._value, at)
         return struct.unpack_from(f"<{count}H", self._value, at + U16.size)
 
@@ -124,105 +136,99 @@ class Page:
             at = self._value.find(needle, at + 1, self._ends_at)
         return found
 
-    def _read_runs(self, at: int) -> tuple[list[tuple[int, bytes]], int]:
+    def _read_groups(self, at: int) -> tuple[list[tuple[int, bytes]], int]:
         (number,) = U16.unpack_from(self._value, at)
         at += U16.size
-        runs = []
+        groups = []
+        sender = b""
         for _ in range(number):
-            count, length = RUN.unpack_from(self._value, at)
-            at += RUN.size
-            runs.append((count, self._value[at : at + length]))
-            at += length
-        return runs, at
-
-
-KEY_MARK = bytes([KEY_ID_BYTES])
-HASH_MARK = bytes([HASH_BYTES])
+            count, length = GROUP.unpack_from(self._value, at)
+            at += GROUP.size
+            if length != SAME_SENDER:
+                sender = self._value[at : at + length]
+                at += length
+            groups.append((count, sender))
+        return groups, at
 
 
 class OpenPage:
-    """The last page, which still takes records."""
+    """The last page, which still takes records.
+
+    Each record is kept in six parts, the last of them its next id and timestamp: to put them together once a page
+    costs less than once a record.
+    """
 
     def __init__(self, number: int, first_id: int, chain: bytes):
         self.number = number
         self.first_id = first_id
-        self._chain = chain
-        self._records: list[bytes] = []
-        self._runs: list[list] = []
+        self.count = 0
+        self.size = 0
+        self.chain = chain
+        self._parts: list[bytes] = []
+        self._ends = b""
+        self._groups = b""
+        self._group_count = 0
+        self._sender = b""
+        self._tails: list[int] = []
         self._smallest_previous = NO_PREVIOUS
-        self.room = CAPACITY
 
     @property
-    def count(self) -> int:
-        """How many records there are."""
-        return len(self._records)
+    def room(self) -> int:
+        """Bytes that are left for one more group's records and their marks."""
+        return CAPACITY - GROUP_BYTES - self.size - RECORD_MARKS_BYTES * self.count - len(self._groups)
 
-    def takes(self, record: bytes) -> bool:
-        """Whether a record fits, whoever sent it."""
-        return len(record) + RECORD_MARKS_BYTES + RUN_BYTES <= self.room
-
-    def append(self, record: bytes, previous: int, sender: bytes) -> None:
-        """Adds a record that fits."""
-        self._records.append(record)
-        self.room -= len(record) + RECORD_MARKS_BYTES
-        if previous and previous < self._smallest_previous:
-            self._smallest_previous = previous
-        if self._runs and self._runs[-1][1] == sender:
-            self._runs[-1][0] += 1
+    def add(self, parts: list[bytes], ends: list[int], before: list[int], after: list[int], sender: bytes) -> None:
+        """Adds a group of records that fit, with their ends on this page and their previous and next ids."""
+        count = self.count
+        self._parts += parts
+        self._ends += struct.pack(f"<{len(ends)}H", *ends)
+        self._tails += [count + position for position, next_id in enumerate(after) if not next_id]
+        smallest = min(before) or min([previous for previous in before if previous], default=NO_PREVIOUS)
+        if smallest < self._smallest_previous:
+            self._smallest_previous = smallest
+        if count and sender == self._sender:
+            self._groups += GROUP.pack(len(ends), SAME_SENDER)
         else:
-            self._runs.append([1, sender])
-            self.room -= RUN.size + len(sender)
+            self._groups += GROUP.pack(len(ends), len(sender)) + sender
+            self._sender = sender
+        self._group_count += 1
+        self.count = count + len(ends)
+        self.size = ends[-1]
 
     def link(self, position: int, next_id: int) -> None:
         """Notes the next message of a record's key."""
-        record = self._records[position]
-        self._records[position] = record[:-8] + U32.pack(next_id) + record[-4:]
+        at = PARTS * position + PARTS - 1
+        self._parts[at] = U32.pack(next_id) + self._parts[at][4:]
+        self._tails.remove(position)
 
     def value(self) -> bytes:
         """The page's bytes."""
-        records = self._records
-        body = b"".join(records)
-        ends = []
-        tails = []
-        end = 0
-        for position, record in enumerate(records):
-            end += len(record)
-            ends.append(end)
-            if record.endswith(NO_NEXT, 0, -4):
-                tails.append(position)
-        header = HEADER.pack(LAYOUT, 0, len(records), self.first_id, self._chain, self._smallest_previous, len(body))
-        numbers = struct.pack(f"<{len(ends)}H", *ends)
+        tails = self._tails
+        header = HEADER.pack(LAYOUT, 0, self.count, self.first_id, self.chain, self._smallest_previous, self.size)
         marks = struct.pack(f"<{len(tails) + 1}H", len(tails), *tails)
-        return b"".join((header, body, numbers, encode_runs(self._runs), marks))
+        return b"".join((header, *self._parts, self._ends, U16.pack(self._group_count), self._groups, marks))
 
     @staticmethod
     def resumed(number: int, value: bytes) -> "OpenPage":
         """The open page again, from its stored bytes."""
         page = Page(value)
         found = OpenPage(number, page.first_id, page.chain)
-        start = 0
-        for end, sender in zip(page.ends(), page.senders(), strict=True):
-            record = page._value[HEADER.size + start : HEADER.size + end]
-            found.append(record, IDS.unpack_from(record)[1], sender)
-            start = end
+        position = 0
+        ends = list(page.ends())
+        for count, sender in page.groups():
+            records = [page.records(at, at) for at in range(position, position + count)]
+            before = [IDS.unpack_from(record)[1] for record in records]
+            after = [IDS.unpack(record[-8:])[0] for record in records]
+            parts = [part for record in records for part in (record[:-8], b"", b"", b"", b"", record[-8:])]
+            found.add(parts, ends[position : position + count], before, after, sender)
+            position += count
         return found
-
-
-NO_NEXT = bytes(4)
-
-
-def encode_runs(runs: list) -> bytes:
-    """The table of senders."""
-    parts = [U16.pack(len(runs))]
-    for count, sender in runs:
-        parts.append(RUN.pack(count, len(sender)) + sender)
-    return b"".join(parts)
 
 
 def spanning_pages(first_id: int, chain: bytes, record: bytes, previous: int, sender: bytes) -> list[bytes]:
     """The pages of a record that does not fit one."""
     header = HEADER.pack(LAYOUT, 1, 1, first_id, chain, previous or NO_PREVIOUS, len(record))
-    first = header + encode_runs([[1, sender]])
+    first = header + U16.pack(1) + GROUP.pack(1, len(sender)) + sender
     room = PAGE_BYTES - len(first)
     pages = [first + record[:room]]
     pages.extend(record[at : at + PAGE_BYTES] for at in range(room, len(record), PAGE_BYTES))
@@ -231,4 +237,10 @@ def spanning_pages(first_id: int, chain: bytes, record: bytes, previous: int, se
 
 def pages_of_span(size: int) -> int:
     """How many pages a record of this size takes at most when it does not fit one."""
-    return 1 + -(-max(0, size - CAPACITY + RUN_BYTES) // PAGE_BYTES)
+    return 1 + -(-max(0, size - CAPACITY + GROUP_BYTES) // PAGE_BYTES)
+
+
+def chained(chain: bytes, first_id: int, time: int, sender: bytes, marks: list[bytes]) -> bytes:
+    """The chain value after a group; `marks` are its records' keys and hashes, each with its length before it."""
+    ends = (chain, IDS.pack(first_id, time), bytes([len(sender)]), sender)
+    return hashlib.sha256(b"".join((*ends, *marks))).digest()

@@ -209,13 +209,24 @@ class Reader:
 
     # The chain ----------------------------------------------------------------------------------------
 
-    def digest_page(self, from_id: int) -> list[tuple[int, bytes]]:
-        """First ids of pages from the one that holds an id on, each with the chain value before it."""
+    def digest_page(self, from_id: int) -> list[tuple[int, bytes, bytes]]:
+        """Groups from the one that holds an id on, as many as some pages have: see `message_pages`.
+
+        For each its first id, the chain value before it, and the keys and hashes of those of its messages that are
+        gone though the group is not, as the chain takes them in.
+        """
         store, found = self._store, []
-        message_id = max(from_id, store.state.first_id)
-        while message_id <= self.last_id and len(found) < DIGEST_PAGES:
-            page = store.page(store.page_number(message_id))
-            if page.first_id >= store.state.first_id:
-                found.append((page.first_id, page.chain))
+        message_id = max(from_id, self.first_id)
+        for _ in range(DIGEST_PAGES):
+            if message_id > self.last_id:
+                break
+            number = store.page_number(message_id)
+            page = store.page(number)
+            groups = store.group_values(number)
+            ends = [first_id for first_id, _ in groups[1:]] + [page.last_id + 1]
+            for (first_id, chain), end in zip(groups, ends, strict=True):
+                if end > message_id:
+                    gone = range(first_id, min(self.first_id, end))
+                    found.append((first_id, chain, b"".join([store.record(gone_id)[-83:-8] for gone_id in gone])))
             message_id = page.last_id + 1
         return found

@@ -10,20 +10,23 @@ import hashlib
 from kybra import StableBTreeMap, blob, nat32, text
 
 from zone_canister.message_directory import Directory
-from zone_canister.message_index import WORD, MessageIndex, key_tag, pair_word
+from zone_canister.message_index import MessageIndex
+from zone_canister.message_index import newest as newest_of
 from zone_canister.message_pages import (
     CAPACITY,
+    GROUP_BYTES,
     HASH_MARK,
     IDS,
     KEY_ID_BYTES,
     KEY_MARK,
     PAGE_BYTES,
+    RECORD_FIXED_BYTES,
     RECORD_MARKS_BYTES,
     RECORD_OVERHEAD,
-    RUN_BYTES,
     U32,
     OpenPage,
     Page,
+    chained,
     leb128,
     pages_of_span,
     spanning_pages,
@@ -50,13 +53,10 @@ class Batch:
 
     def __init__(self):
         self.ids: list[int] = []
-        self.fresh: list[tuple[bytes, bytes, bytes]] = []
+        self.fresh: list[tuple[bytes, bytes, bytes, int, bytes]] = []
         self.newest: dict[int, tuple[int, bytes]] = {}
-
-    @property
-    def size(self) -> int:
-        """Bytes that the new messages take, as they are counted against limits and quotas."""
-        return sum([len(item[1]) for item in self.fresh]) + len(self.fresh) * (RECORD_OVERHEAD + INDEX_BYTES)
+        self.size = 0
+        """Bytes that the new messages take, as they are counted against quotas."""
 
 
 class MessageStore:
@@ -86,53 +86,66 @@ class MessageStore:
             return f"too many messages: {len(messages)}, at most {MAX_BATCH} in one call"
         if self.state.last_id + len(messages) > MAX_MESSAGE_ID:
             return f"no message ids left: the last is {self.state.last_id} of {MAX_MESSAGE_ID}"
-        largest = min(MAX_CIPHERTEXT_BYTES, self.limits.max_bytes)
-        for position, (key_id, ciphertext) in enumerate(messages):
-            where = "" if single else f"item {position}: "
-            if len(key_id) != KEY_ID_BYTES:
-                return f"{where}key_id must be {KEY_ID_BYTES} bytes" + ("" if single else f", got {len(key_id)}")
-            if len(ciphertext) > largest:
-                return f"{where}the ciphertext has {len(ciphertext)} bytes, at most {largest} can be stored"
+        largest = self.limits.max_bytes
+        if largest > MAX_CIPHERTEXT_BYTES:
+            largest = MAX_CIPHERTEXT_BYTES
+        position = 0
+        for key_id, ciphertext in messages:
+            if len(key_id) != KEY_ID_BYTES or len(ciphertext) > largest:
+                return pair_fault(key_id, ciphertext, largest, None if single else position)
+            position += 1  # noqa: SIM113 (enumerate costs a tuple an item)
         return ""
 
     def prepare(self, messages: list[tuple[bytes, bytes]]) -> Batch:
         """Finds out which (key_id, ciphertext) pairs are new; the caller has checked them with `fault`."""
         batch = Batch()
         ids, fresh = batch.ids, batch.fresh
-        sha256, word, find = hashlib.sha256, WORD.unpack_from, self.index.hashes.find
+        hashes = self.index.hashes
+        sha256, split, shards = hashlib.sha256, hashes.split, hashes.shards
         seen: dict = {}
-        next_id = self.state.last_id + 1
+        size, next_id = 0, self.state.last_id + 1
         for key_id, ciphertext in messages:
             digest = sha256(ciphertext).digest()
-            stored = find(word(digest)[0])
-            if stored or digest in seen:
-                known = self._known(digest, key_id, stored, seen, batch, next_id)
+            shard, tag = split(digest)
+            entries = shards[shard]
+            if entries is None:
+                entries = hashes.load(shard)
+            if entries.find(tag) >= 0 or digest in seen:
+                known = self._known(digest, key_id, hashes.find(shard, tag), seen, batch, next_id)
                 if known:
                     ids.append(known)
                     continue
             else:
-                seen[digest] = (next_id, key_id)
+                seen[digest] = next_id
             ids.append(next_id)
-            fresh.append((key_id, ciphertext, digest))
+            fresh.append((key_id, ciphertext, digest, shard, tag))
+            size += len(ciphertext)
             next_id += 1
+        batch.size = size + len(fresh) * (RECORD_OVERHEAD + INDEX_BYTES)
         return batch
 
-    def _known(self, digest: bytes, key_id: bytes, stored: tuple, seen: dict, batch: Batch, next_id: int) -> int:
-        """The id of a pair whose hash was seen before, 0 for a new pair; keeps note of what it comes after."""
+    def _known(self, digest: bytes, key_id: bytes, stored: list[int], seen: dict, batch: Batch, next_id: int) -> int:
+        """The id of a pair whose hash was seen before, 0 for a new pair; keeps note of what it comes after.
+
+        `seen` has the newest id of a digest in this batch, and of a digest with a key where there are several.
+        """
         known = seen.get(digest + key_id, 0)
-        newest = seen.get(digest) or self._newest(digest, stored)
+        in_batch = seen.get(digest, 0)
+        if in_batch:
+            newest = in_batch, batch.fresh[in_batch - self.state.last_id - 1][0]
+        else:
+            newest = self._newest(digest, stored)
         if not known and newest:
             known = newest[0] if newest[1] == key_id else self._known_pair(digest, key_id)
         if known:
             return known
-        seen[digest + key_id] = next_id
-        seen[digest] = (next_id, key_id)
+        seen[digest + key_id] = seen[digest] = next_id
         if newest:
             batch.newest[next_id] = newest
             seen[digest + newest[1]] = newest[0]
         return 0
 
-    def _newest(self, digest: bytes, stored: tuple) -> tuple[int, bytes] | None:
+    def _newest(self, digest: bytes, stored: list[int]) -> tuple[int, bytes] | None:
         """Id and key of the newest stored message with a hash, among ids the index found."""
         for message_id in sorted(stored, reverse=True):
             record = self.record(message_id)
@@ -142,11 +155,11 @@ class MessageStore:
 
     def newest_with(self, digest: bytes) -> int:
         """The newest stored id with this hash, 0 for none."""
-        newest = self._newest(digest, self.index.hashes.find(WORD.unpack_from(digest)[0]))
+        newest = self._newest(digest, self.index.with_hash(digest))
         return newest[0] if newest else 0
 
     def _known_pair(self, digest: bytes, key_id: bytes) -> int:
-        for message_id in self.index.pairs.find(pair_word(digest, key_id)):
+        for message_id in self.index.with_pair(digest, key_id):
             record = self.record(message_id)
             if record[-40:-8] == digest and record[-82:-41] == key_id:
                 return message_id
@@ -158,66 +171,96 @@ class MessageStore:
             return
         self._make_room(batch)
         state = self.state
-        first_id = state.last_id + 1
-        before, after = self._link(batch, first_id)
-        join, pack, sha256, lengths = b"".join, IDS.pack, hashlib.sha256, {}
-        chain, message_id = state.head, first_id
-        mark = bytes([len(sender)]) + sender
+        before, after, keys = self._link(batch, state.last_id + 1)
+        pack = IDS.pack
         page = self._resume()
-        for (key_id, ciphertext, digest), previous, next_id in zip(batch.fresh, before, after, strict=True):
-            size = len(ciphertext)
-            length = lengths.get(size)
-            if length is None:
-                length = lengths[size] = leb128(size)
-            ends = pack(next_id, now)
-            record = join((pack(message_id, previous), length, ciphertext, KEY_MARK, key_id, HASH_MARK, digest, ends))
-            if page is None or not page.takes(record):
-                page = self._next_page(page, record, message_id, chain, previous, sender, now)
-            if page is not None:
-                page.append(record, previous, sender)
-            chain = sha256(join((chain, pack(message_id, now), digest, key_id, mark))).digest()
+        room, end = (page.room, page.size) if page is not None else (-1, 0)
+        size, over, length = -1, 0, b""
+        parts: list[bytes] = []
+        marks: list[bytes] = []
+        ends: list[int] = []
+        message_id = first_id = state.last_id
+        start = 0
+        for (_, ciphertext, digest, _, _), previous, next_id, mark in zip(
+            batch.fresh, before, after, keys, strict=True
+        ):
             message_id += 1
+            if len(ciphertext) != size:
+                size = len(ciphertext)
+                length = leb128(size)
+                over = len(length) + RECORD_FIXED_BYTES
+            room -= size + over + RECORD_MARKS_BYTES
+            if room < 0:
+                if page is not None:
+                    self._close_group(page, (parts, marks, ends), before[start:], after[start:], sender, now)
+                    self._write(page)
+                start = message_id - first_id - 1
+                parts, marks, ends, end = [], [], [], 0
+                room = CAPACITY - GROUP_BYTES - size - over - RECORD_MARKS_BYTES
+                if room < 0:
+                    record = b"".join(
+                        (pack(message_id, previous), length, ciphertext, mark, digest, pack(next_id, now))
+                    )
+                    self._add_span(record, message_id, previous, sender, now)
+                    page = None
+                    start += 1
+                    continue
+                page = self._new_page(message_id, now)
+            parts += (pack(message_id, previous), length, ciphertext, mark, digest, pack(next_id, now))
+            marks += (mark, digest)
+            end += size + over
+            ends.append(end)
         if page is not None:
+            self._close_group(page, (parts, marks, ends), before[start:], after[start:], sender, now)
             self._write(page)
         self._open = page
         state.is_open = page is not None
-        state.last_id = message_id - 1
-        state.head = chain
-        self.index.covered = state.last_id
+        state.last_id = self.index.covered = message_id
         self.directory.save()
         state.save()
 
-    def _link(self, batch: Batch, first_id: int) -> tuple[list[int], list[int]]:
-        """Puts a batch into the index; returns the previous and the next id of each message, as far as known."""
+    def _link(self, batch: Batch, first_id: int) -> tuple[list[int], list[int], list[bytes]]:
+        """Puts a batch into the index.
+
+        Returns the previous id, the next id as far as known, and the encoded key of each message.
+        """
         index = self.index
-        words, put, link = WORD.unpack_from, index.hashes.put, index.links.add
+        add, fresh = index.hashes.add, batch.fresh
         heads: dict = {}
-        before = []
-        after = [0] * len(batch.fresh)
-        page = self._resume()
-        open_from = page.first_id if page is not None else first_id
+        before: list[int] = []
+        after = [0] * len(fresh)
+        marks: list[bytes] = []
         message_id = first_id
-        for key_id, _, digest in batch.fresh:
+        for key_id, _, digest, shard, tag in fresh:
             head = heads.get(key_id)
             if head is None:
-                tag, rest = key_tag(key_id)
-                head = heads[key_id] = [tag, rest, index.keys.last(tag, rest)]
-            previous = head[2]
-            head[2] = message_id
+                head = heads[key_id] = self._head(key_id, message_id)
+            previous = head[0]
+            head[0] = message_id
             before.append(previous)
+            marks.append(head[1])
+            if previous >= first_id:
+                after[previous - first_id] = message_id
             if message_id in batch.newest:
                 index.put(message_id, key_id, digest, batch.newest[message_id])
             else:
-                put(words(digest)[0], message_id)
-            link(message_id, previous)
-            if previous >= first_id:
-                after[previous - first_id] = message_id
-            elif previous >= open_from and page is not None:
-                page.link(previous - open_from, message_id)
+                add(shard, tag, message_id)
             message_id += 1
-        for tag, rest, last in heads.values():
-            index.keys.put(tag, rest, last)
-        return before, after
+        for last, _, shard, tag, former in heads.values():
+            index.keys.put(shard, tag, last, former)
+        index.links.add(first_id, before, after)
+        return before, after, marks
+
+    def _head(self, key_id: bytes, next_id: int) -> list:
+        """A key's newest id, its encoding in a record, and its place in the index; links its newest message on."""
+        shard, tag = self.index.keys.split(hashlib.sha256(key_id).digest())
+        last = newest_of(self.index.keys.find(shard, tag))
+        if last:
+            self.index.links.link(last, next_id)
+            page = self._resume()
+            if page is not None and last >= page.first_id:
+                page.link(last - page.first_id, next_id)
+        return [last, KEY_MARK + key_id + HASH_MARK, shard, tag, last]
 
     def _resume(self) -> OpenPage | None:
         """The page that still takes records."""
@@ -226,32 +269,41 @@ class MessageStore:
             self._open = OpenPage.resumed(number, self._pages.get(number) or b"")
         return self._open
 
-    def _next_page(
-        self,
-        page: OpenPage | None,
-        record: bytes,
-        message_id: int,
-        chain: bytes,
-        previous: int,
-        sender: bytes,
-        now: int,
-    ) -> OpenPage | None:
-        """Closes a page and opens one for a record; None when the record took pages of its own."""
-        if page is not None:
-            self._write(page)
-        if len(record) + RECORD_MARKS_BYTES + RUN_BYTES <= CAPACITY:
-            self.directory.append(self.state.next_page, message_id, now)
-            self.state.next_page += 1
-            return OpenPage(self.state.next_page - 1, message_id, chain)
-        for value in spanning_pages(message_id, chain, record, previous, sender):
-            self.directory.append(self.state.next_page, message_id, now)
-            self._pages.insert(self.state.next_page, value)
-            self.state.next_page += 1
-        return None
+    def _close_group(
+        self, page: OpenPage, group: tuple, before: list[int], after: list[int], sender: bytes, now: int
+    ) -> None:
+        """Ends what a call adds to a page, if anything: the chain goes on."""
+        parts, marks, ends = group
+        if ends:
+            count = len(ends)
+            first_id = page.first_id + page.count
+            page.add(parts, ends, before[:count], after[:count], sender)
+            self.state.head = chained(self.state.head, first_id, now, sender, marks)
+
+    def _new_page(self, message_id: int, now: int) -> OpenPage:
+        """A page that begins with this id."""
+        state = self.state
+        self.directory.append(state.next_page, message_id, now)
+        state.next_page += 1
+        return OpenPage(state.next_page - 1, message_id, state.head)
+
+    def _add_span(self, record: bytes, message_id: int, previous: int, sender: bytes, now: int) -> None:
+        """Stores a record that takes pages of its own."""
+        state = self.state
+        for value in spanning_pages(message_id, state.head, record, previous, sender):
+            self.directory.append(state.next_page, message_id, now)
+            self._pages.insert(state.next_page, value)
+            state.next_page += 1
+        state.head = chained(state.head, message_id, now, sender, [record[-83:-8]])
 
     def _write(self, page: OpenPage) -> None:
         self._pages.insert(page.number, page.value())
         self._cache.pop(page.number, None)
+
+    @property
+    def is_indexed(self) -> bool:
+        """Whether the index covers all messages."""
+        return self.index.covered >= self.state.last_id
 
     def index_more(self, most_pages: int) -> bool:
         """Indexes again what an upgrade left without an index, up to so many pages. Returns whether that was all."""
@@ -261,8 +313,7 @@ class MessageStore:
             for message_id in range(index.covered + 1, page.last_id + 1):
                 record = self.record(message_id)
                 digest = record[-40:-8]
-                newest = self._newest(digest, index.hashes.find(WORD.unpack_from(digest)[0]))
-                index.put_again(record, newest or (0, b""))
+                index.put_again(record, self._newest(digest, index.with_hash(digest)) or (0, b""))
             most_pages -= 1
         return index.covered >= state.last_id
 
@@ -278,19 +329,27 @@ class MessageStore:
         over = self.usage() - pages * PAGE_RESERVED_BYTES - self.limits.max_bytes
         return pages * PAGE_RESERVED_BYTES + max(0, over)
 
-    def _new_pages(self, batch: Batch) -> int:
+    @staticmethod
+    def _new_pages(batch: Batch) -> int:
         """How many pages a batch takes at most: room that is left on the open page is not counted on."""
-        pages, room = 0, 0
-        for _, ciphertext, _ in batch.fresh:
-            size = RECORD_OVERHEAD + len(ciphertext) + RECORD_MARKS_BYTES + RUN_BYTES
-            if size > CAPACITY:
+        sizes = [len(item[1]) for item in batch.fresh]
+        room = CAPACITY - GROUP_BYTES
+        largest = max(sizes) + RECORD_OVERHEAD + RECORD_MARKS_BYTES
+        if len(sizes) == 1 and largest <= room:
+            return 1
+        if min(sizes) == max(sizes) and largest <= room:
+            return -(-len(sizes) // (room // largest))
+        pages, left = 0, 0
+        for ciphertext in sizes:
+            size = ciphertext + RECORD_OVERHEAD + RECORD_MARKS_BYTES
+            if size > room:
                 pages += pages_of_span(size)
-                room = 0
+                left = 0
             else:
-                if size > room:
+                if size > left:
                     pages += 1
-                    room = CAPACITY
-                room -= size - RUN_BYTES
+                    left = room
+                left -= size
         return pages
 
     def _make_room(self, batch: Batch) -> None:
@@ -303,6 +362,8 @@ class MessageStore:
         if limits.max_messages and count > limits.max_messages:
             raise Refused(f"{count} messages: the zone's limit is {limits.max_messages}")
         usage = self.usage()
+        if usage + added <= limits.max_bytes and not limits.max_messages:
+            return
         # A lowered limit is worked off in the background; until then an add makes room for itself and a page more.
         enough = added + PAGE_RESERVED_BYTES if usage > limits.max_bytes else usage + added
         first_page, kept, freed = state.first_page, state.count, 0
@@ -473,21 +534,39 @@ class MessageStore:
         return hashlib.sha256(b"".join(ends)).digest()
 
     def chain_before(self, message_id: int) -> bytes:
-        """The chain value before an id, at most the last + 1."""
+        """The chain value before the group of an id, at most the last + 1."""
         if message_id > self.state.last_id:
             return self.state.head
-        number = self.page_number(message_id)
-        page = self.page(number)
-        chain = page.chain
-        if message_id > page.first_id:
-            senders = page.senders()
-            for position in range(message_id - page.first_id):
-                chain = chained(chain, page.records(position, position), senders[position])
+        chain = b""
+        for first_id, value in self.group_values(self.page_number(message_id)):
+            if first_id <= message_id:
+                chain = value
         return chain
 
+    def group_values(self, number: int) -> list[tuple[int, bytes]]:
+        """The first id of each group of a page, and the chain value before it."""
+        page = self.page(number)
+        found = []
+        chain, position = page.chain, 0
+        groups = page.groups()
+        for count, sender in groups:
+            found.append((page.first_id + position, chain))
+            if len(found) < len(groups):
+                records = [page.records(at, at) for at in range(position, position + count)]
+                (time,) = U32.unpack(records[0][-4:])
+                marks = [record[-83:-8] for record in records]
+                chain = chained(chain, page.first_id + position, time, sender, marks)
+            position += count
+        return found
 
-def chained(chain: bytes, record: bytes, sender: bytes) -> bytes:
-    """The chain value after a record, from the one before it."""
-    key_id, digest = record[-82:-41], record[-40:-8]
-    mark = bytes([len(sender)]) + sender
-    return hashlib.sha256(b"".join((chain, record[:4], record[-4:], digest, key_id, mark))).digest()
+
+def pair_fault(key_id: bytes, ciphertext: bytes, largest: int, position: int | None) -> str:
+    """What is wrong with a pair, in the contract's words for a single one; a batch's item has a position."""
+    where = "" if position is None else f"item {position}: "
+    if len(key_id) == KEY_ID_BYTES:
+        return f"{where}the ciphertext has {len(ciphertext)} bytes, at most {largest} can be stored"
+    return (
+        f"key_id must be {KEY_ID_BYTES} bytes"
+        if position is None
+        else (f"{where}key_id must be {KEY_ID_BYTES} bytes, got {len(key_id)}")
+    )

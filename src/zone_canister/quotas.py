@@ -48,12 +48,11 @@ class MemberQuotas:
 
     def used(self, member: bytes, now: int) -> tuple[int, int]:
         """Messages and bytes in the member's window."""
-        _, messages, size = HEAD.unpack_from(self._window(member, now // HOUR))
+        _, messages, size = HEAD.unpack_from(self.window(member, now))
         return messages, size
 
-    def fault(self, member: bytes, messages: int, size: int, now: int) -> str:
-        """Why a member may not add this now and when he may, or ""."""
-        window = self._window(member, now // HOUR)
+    def fault(self, window: bytearray, messages: int, size: int, now: int) -> str:
+        """Why a member with this window may not add so much now and when he may, or ""."""
         _, used_messages, used_bytes = HEAD.unpack_from(window)
         over_messages = used_messages + messages - self.max_messages
         over_bytes = used_bytes + size - self.max_bytes
@@ -67,18 +66,18 @@ class MemberQuotas:
             return f"{what}, less than this call alone: send less at once"
         return f"{what}: try again in {self._free_after(window, over_messages, over_bytes, now)} seconds"
 
-    def count(self, member: bytes, messages: int, size: int, now: int) -> None:
-        """Counts what a member has added."""
-        window = self._window(member, now // HOUR)
+    def count(self, member: bytes, window: bytearray, messages: int, size: int) -> None:
+        """Counts in a member's window what he has added."""
         hour, used_messages, used_bytes = HEAD.unpack_from(window)
         HEAD.pack_into(window, 0, hour, used_messages + messages, used_bytes + size)
         at = bucket_at(hour)
         hour_messages, hour_bytes = BUCKET.unpack_from(window, at)
         BUCKET.pack_into(window, at, hour_messages + messages, hour_bytes + size)
-        self._windows.insert(member, bytes(window))
+        self._windows.insert(member, window)
 
-    def _window(self, member: bytes, hour: int) -> bytearray:
-        """A member's record with the hours that have passed taken off."""
+    def window(self, member: bytes, now: int) -> bytearray:
+        """What a member has added, with the hours that have passed taken off."""
+        hour = now // HOUR
         stored = self._windows.get(member)
         if stored is None:
             window = bytearray(HEAD.size + WINDOW_HOURS * BUCKET.size)
