@@ -77,11 +77,16 @@ class MessageIndex:
         key are told apart only where a hash is stored under more than one key.
         """
         former_id, former_key = former
-        self.hashes.put(*self.hashes.split(digest), message_id, former_id)
+        shard, tag = self.hashes.split(digest)
+        self.hashes.put(shard, tag, message_id, former_id)
         if former_id:
             if former_id not in self.with_pair(digest, former_key):
-                self.pairs.add(*self.pairs.split(pair_digest(digest, former_key)), former_id)
-            self.pairs.add(*self.pairs.split(pair_digest(digest, key_id)), message_id)
+                self._put_pair(digest, former_key, former_id)
+            self._put_pair(digest, key_id, message_id)
+
+    def _put_pair(self, digest: bytes, key_id: bytes, message_id: int) -> None:
+        shard, tag = self.pairs.split(pair_digest(digest, key_id))
+        self.pairs.add(shard, tag, message_id)
 
     def put_again(self, record: bytes, former: tuple[int, bytes]) -> None:
         """Indexes a stored record, the next after those covered; `former` as in `put`."""

@@ -73,7 +73,7 @@ class MemberQuotas:
         at = bucket_at(hour)
         hour_messages, hour_bytes = BUCKET.unpack_from(window, at)
         BUCKET.pack_into(window, at, hour_messages + messages, hour_bytes + size)
-        self._windows.insert(member, window)
+        self._windows.insert(member, bytes(window))
 
     def window(self, member: bytes, now: int) -> bytearray:
         """What a member has added, with the hours that have passed taken off."""
