@@ -42,7 +42,6 @@ HASH_BYTES = 32
 FIXED_TAIL_BYTES = 83  # key_id, hash, next id and timestamp, with the lengths of the blobs
 RECORD_FIXED_BYTES = 8 + FIXED_TAIL_BYTES  # all but the ciphertext and its length
 RECORD_OVERHEAD = 4 + RECORD_FIXED_BYTES  # with the longest length of a ciphertext that fits a call
-PARTS = 6
 RECORD_MARKS_BYTES = 4  # a record's end and, at worst, its place among the tails
 GROUP_BYTES = 3 + 29
 SAME_SENDER = 255
@@ -152,61 +151,59 @@ class Page:
 
 
 class OpenPage:
-    """The last page, which still takes records.
-
-    Each record is kept in six parts, the last of them its next id and timestamp: to put them together once a page
-    costs less than once a record.
-    """
+    """The last page, which still takes records."""
 
     def __init__(self, number: int, first_id: int, chain: bytes):
         self.number = number
         self.first_id = first_id
         self.count = 0
         self.size = 0
-        self.chain = chain
-        self._parts: list[bytes] = []
-        self._ends = b""
-        self._groups = b""
+        self.room = CAPACITY - GROUP_BYTES
+        """Bytes that are left for one more group's records and their marks."""
+        self._chain = chain
+        self._records = bytearray()
+        self._ends = bytearray()
+        self._groups = bytearray()
         self._group_count = 0
         self._sender = b""
         self._tails: list[int] = []
         self._smallest_previous = NO_PREVIOUS
 
-    @property
-    def room(self) -> int:
-        """Bytes that are left for one more group's records and their marks."""
-        return CAPACITY - GROUP_BYTES - self.size - RECORD_MARKS_BYTES * self.count - len(self._groups)
-
     def add(self, parts: list[bytes], ends: list[int], before: list[int], after: list[int], sender: bytes) -> None:
-        """Adds a group of records that fit, with their ends on this page and their previous and next ids."""
-        count = self.count
-        self._parts += parts
-        self._ends += struct.pack(f"<{len(ends)}H", *ends)
-        self._tails += [count + position for position, next_id in enumerate(after) if not next_id]
+        """Adds a group of records that fit: their bytes in any parts, their ends on this page, their neighbours."""
+        count, added = self.count, len(ends)
+        self._records += b"".join(parts)
+        self._ends += struct.pack(f"<{added}H", *ends)
+        position = count
+        for next_id in after:
+            if not next_id:
+                self._tails.append(position)
+            position += 1
         smallest = min(before) or min([previous for previous in before if previous], default=NO_PREVIOUS)
         if smallest < self._smallest_previous:
             self._smallest_previous = smallest
         if count and sender == self._sender:
-            self._groups += GROUP.pack(len(ends), SAME_SENDER)
+            self._groups += GROUP.pack(added, SAME_SENDER)
         else:
-            self._groups += GROUP.pack(len(ends), len(sender)) + sender
+            self._groups += GROUP.pack(added, len(sender)) + sender
             self._sender = sender
         self._group_count += 1
-        self.count = count + len(ends)
+        self.count = count + added
         self.size = ends[-1]
+        self.room = CAPACITY - GROUP_BYTES - self.size - RECORD_MARKS_BYTES * self.count - len(self._groups)
 
     def link(self, position: int, next_id: int) -> None:
         """Notes the next message of a record's key."""
-        at = PARTS * position + PARTS - 1
-        self._parts[at] = U32.pack(next_id) + self._parts[at][4:]
+        (end,) = U16.unpack_from(self._ends, U16.size * position)
+        U32.pack_into(self._records, end - 8, next_id)
         self._tails.remove(position)
 
     def value(self) -> bytes:
         """The page's bytes."""
         tails = self._tails
-        header = HEADER.pack(LAYOUT, 0, self.count, self.first_id, self.chain, self._smallest_previous, self.size)
+        header = HEADER.pack(LAYOUT, 0, self.count, self.first_id, self._chain, self._smallest_previous, self.size)
         marks = struct.pack(f"<{len(tails) + 1}H", len(tails), *tails)
-        return b"".join((header, *self._parts, self._ends, U16.pack(self._group_count), self._groups, marks))
+        return b"".join((header, self._records, self._ends, U16.pack(self._group_count), self._groups, marks))
 
     @staticmethod
     def resumed(number: int, value: bytes) -> "OpenPage":
@@ -219,8 +216,7 @@ class OpenPage:
             records = [page.records(at, at) for at in range(position, position + count)]
             before = [IDS.unpack_from(record)[1] for record in records]
             after = [IDS.unpack(record[-8:])[0] for record in records]
-            parts = [part for record in records for part in (record[:-8], b"", b"", b"", b"", record[-8:])]
-            found.add(parts, ends[position : position + count], before, after, sender)
+            found.add(records, ends[position : position + count], before, after, sender)
             position += count
         return found
 

@@ -321,7 +321,9 @@ class MessageStore:
 
     def usage(self) -> int:
         """Bytes taken: whole pages with their share of the directory, and the index."""
-        return self.state.pages * PAGE_RESERVED_BYTES + self.state.count * INDEX_BYTES
+        state = self.state
+        pages, count = state.next_page - state.first_page, state.last_id + 1 - state.first_id
+        return pages * PAGE_RESERVED_BYTES + count * INDEX_BYTES
 
     def pending_bytes(self, now: int) -> int:
         """Bytes that limits, age and pruning leave to be evicted in the background."""
@@ -332,11 +334,11 @@ class MessageStore:
     @staticmethod
     def _new_pages(batch: Batch) -> int:
         """How many pages a batch takes at most: room that is left on the open page is not counted on."""
-        sizes = [len(item[1]) for item in batch.fresh]
         room = CAPACITY - GROUP_BYTES
-        largest = max(sizes) + RECORD_OVERHEAD + RECORD_MARKS_BYTES
-        if len(sizes) == 1 and largest <= room:
+        if len(batch.fresh) == 1 and batch.size <= room:
             return 1
+        sizes = [len(item[1]) for item in batch.fresh]
+        largest = max(sizes) + RECORD_OVERHEAD + RECORD_MARKS_BYTES
         if min(sizes) == max(sizes) and largest <= room:
             return -(-len(sizes) // (room // largest))
         pages, left = 0, 0
@@ -355,8 +357,8 @@ class MessageStore:
     def _make_room(self, batch: Batch) -> None:
         """Evicts the oldest pages until a batch fits. Raises `Refused`."""
         limits, state = self.limits, self.state
-        pages, count = self._new_pages(batch), len(batch.fresh)
-        added = pages * PAGE_RESERVED_BYTES + count * INDEX_BYTES
+        count = len(batch.fresh)
+        added = self._new_pages(batch) * PAGE_RESERVED_BYTES + count * INDEX_BYTES
         if added > limits.max_bytes:
             raise Refused(f"the messages take {added} bytes, the zone's limit is {limits.max_bytes}")
         if limits.max_messages and count > limits.max_messages:

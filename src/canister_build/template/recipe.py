@@ -219,7 +219,16 @@ class _Steps:
         include = shop.needs["python"] / "include"
         clang = shop.needs["wasi-libc"] / "clang"
         (shop.out / "frozen.c").write_text(self._frozen(shop))
-        compile_ = [clang, "-c", "-O3", "-mbulk-memory", "-Wall", "-DNDEBUG", f"-ffile-prefix-map={shop.out}=/template", *_DEFINES]
+        compile_ = [
+            clang,
+            "-c",
+            "-O3",
+            "-mbulk-memory",
+            "-Wall",
+            "-DNDEBUG",
+            f"-ffile-prefix-map={shop.out}=/template",
+            *_DEFINES,
+        ]
         compile_ += ["-I", include]
         objects: list[Path] = []
         for source in (*sorted((_HERE / "native").glob("*.c")), shop.out / "frozen.c"):
