@@ -13,7 +13,7 @@ import struct
 from kybra import StableBTreeMap, blob, nat32
 
 from zone_canister.message_links import Links
-from zone_canister.message_pages import IDS
+from zone_canister.message_pages import HASH_MARK, IDS, KEY_MARK, U32
 from zone_canister.message_tables import Table
 
 HASHES = 1
@@ -22,6 +22,7 @@ KEYS = 3
 LINKS = 4
 HASH_TAG_BYTES = 6  # whoever finds an id checks its message
 KEY_TAG_BYTES = 10  # 96 bits of a SHA-256 with the shard: taken for the key
+PLACES = 16_384  # keys remembered with what was derived from them
 HINT_KEY = 0
 HINT_VERSION = 1
 HINT = struct.Struct("<BI")
@@ -36,6 +37,7 @@ class MessageIndex:
         self.pairs = Table(PAIRS, HASH_TAG_BYTES, hints)
         self.keys = Table(KEYS, KEY_TAG_BYTES, hints)
         self.links = Links(LINKS, hints)
+        self._places: dict[bytes, tuple[int, bytes, bytes]] = {}
         stored = hints.get(HINT_KEY)
         version, covered = (0, 0) if stored is None else HINT.unpack(stored)
         hinted = version == HINT_VERSION and covered <= last_id
@@ -60,7 +62,30 @@ class MessageIndex:
 
     def last_of_key(self, key_id: bytes) -> int:
         """The newest id of a key, 0 for none."""
-        return newest(self.keys.find(*self.keys.split(hashlib.sha256(key_id).digest())))
+        shard, tag, _ = self.place(key_id)
+        return self.keys.locate(shard, tag)[0]
+
+    def place(self, key_id: bytes) -> tuple[int, bytes, bytes]:
+        """A key's shard and tag in the tables, and its encoding in a record; remembered for the next time."""
+        place = self._places.get(key_id)
+        if place is None:
+            shard, tag = self.keys.split(hashlib.sha256(key_id).digest())
+            if len(self._places) >= PLACES:
+                self._places.clear()
+            place = self._places[key_id] = shard, tag, KEY_MARK + key_id + HASH_MARK
+        return place
+
+    def set_last(self, heads: list[list]) -> None:
+        """Makes ids the newest of their keys; a head is the id, a shard, a tag and where `locate` found the entry."""
+        shards, put, fresh = self.keys.shards, U32.pack_into, []
+        for head in heads:
+            message_id, shard, _, at = head
+            if at >= 0:
+                put(shards[shard], at, message_id)
+            else:
+                fresh.append(head)
+        for message_id, shard, tag, _ in fresh:
+            self.keys.add(shard, tag, message_id)
 
     def with_hash(self, digest: bytes) -> list[int]:
         """Ids of messages that may have this hash: the newest of those that have it is among them."""
@@ -93,17 +118,12 @@ class MessageIndex:
         message_id, previous = IDS.unpack_from(record)
         key_id = record[-82:-41]
         self.put(message_id, key_id, record[-40:-8], former)
-        shard, tag = self.keys.split(hashlib.sha256(key_id).digest())
-        self.keys.put(shard, tag, message_id, newest(self.keys.find(shard, tag)))
+        shard, tag, _ = self.place(key_id)
+        self.set_last([[message_id, shard, tag, self.keys.locate(shard, tag)[1]]])
         self.links.add(message_id, [previous], [0])
         if previous >= self.hashes.first_id:
             self.links.link(previous, message_id)
         self.covered = message_id
-
-
-def newest(ids: list[int]) -> int:
-    """The largest of the ids found, 0 for none."""
-    return max(ids) if ids else 0
 
 
 def pair_digest(digest: bytes, key_id: bytes) -> bytes:

@@ -48,6 +48,7 @@ SAME_SENDER = 255
 
 HEADER = struct.Struct("<BBHI32sII")
 IDS = struct.Struct("<II")
+LENGTH = struct.Struct("<BB")
 U16 = struct.Struct("<H")
 U32 = struct.Struct("<I")
 GROUP = struct.Struct("<HB")
@@ -63,6 +64,8 @@ class PageError(Exception):
 
 def leb128(value: int) -> bytes:
     """An unsigned number as Candid writes lengths."""
+    if value < 0x4000:
+        return LENGTH.pack(value & 0x7F | 0x80, value >> 7) if value > 0x7F else bytes([value])
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -173,13 +176,15 @@ class OpenPage:
         """Adds a group of records that fit: their bytes in any parts, their ends on this page, their neighbours."""
         count, added = self.count, len(ends)
         self._records += b"".join(parts)
-        self._ends += struct.pack(f"<{added}H", *ends)
+        self._ends += b"".join(map(U16.pack, ends))
         position = count
         for next_id in after:
             if not next_id:
                 self._tails.append(position)
             position += 1
-        smallest = min(before) or min([previous for previous in before if previous], default=NO_PREVIOUS)
+        smallest = min(before)
+        if not smallest:
+            smallest = min([previous for previous in before if previous], default=NO_PREVIOUS)
         if smallest < self._smallest_previous:
             self._smallest_previous = smallest
         if count and sender == self._sender:
@@ -202,8 +207,9 @@ class OpenPage:
         """The page's bytes."""
         tails = self._tails
         header = HEADER.pack(LAYOUT, 0, self.count, self.first_id, self._chain, self._smallest_previous, self.size)
-        marks = struct.pack(f"<{len(tails) + 1}H", len(tails), *tails)
-        return b"".join((header, self._records, self._ends, U16.pack(self._group_count), self._groups, marks))
+        counts = U16.pack(self._group_count), U16.pack(len(tails))
+        marks = map(U16.pack, tails)
+        return b"".join((header, self._records, self._ends, counts[0], self._groups, counts[1], *marks))
 
     @staticmethod
     def resumed(number: int, value: bytes) -> "OpenPage":

@@ -63,6 +63,20 @@ class Table:
             at = entries.find(tag, at + 1)
         return found
 
+    def locate(self, shard: int, tag: bytes) -> tuple[int, int]:
+        """The id of a digest's only entry and where it lies, until something is added; (0, -1) for none."""
+        entries = self.shards[shard]
+        if entries is None:
+            entries = self.load(shard)
+        at = entries.find(tag)
+        while at >= 0:
+            if at % self._width == 0:
+                at += self._tag_bytes
+                (message_id,) = U32.unpack_from(entries, at)
+                return (message_id, at) if message_id >= self.first_id else (0, at)
+            at = entries.find(tag, at + 1)
+        return 0, -1
+
     def add(self, shard: int, tag: bytes, message_id: int) -> None:
         """Adds an id under a digest."""
         entries = self.shards[shard]

@@ -6,19 +6,17 @@ layout; it is drawn in `message_pages`, `message_directory`, `message_state` and
 """
 
 import hashlib
+import struct
 
 from kybra import StableBTreeMap, blob, nat32, text
 
 from zone_canister.message_directory import Directory
 from zone_canister.message_index import MessageIndex
-from zone_canister.message_index import newest as newest_of
 from zone_canister.message_pages import (
     CAPACITY,
     GROUP_BYTES,
-    HASH_MARK,
     IDS,
     KEY_ID_BYTES,
-    KEY_MARK,
     PAGE_BYTES,
     RECORD_FIXED_BYTES,
     RECORD_MARKS_BYTES,
@@ -41,6 +39,7 @@ INDEX_BYTES = 48  # of a message, in the heap and in the hint of an upgrade
 MAX_EVICTED_PAGES = 4_000  # in one call: well within the instructions of an update
 MAX_IDLE_SECONDS = 3_600
 CACHED_PAGES = 8
+HEAD_ENDS = struct.Struct("<I32sI32s")
 HEAD_DOMAIN = b"\x1bdiode zone messages head v1"
 
 
@@ -171,9 +170,9 @@ class MessageStore:
             return
         self._make_room(batch)
         state = self.state
+        page = self._resume()
         before, after, keys = self._link(batch, state.last_id + 1)
         pack = IDS.pack
-        page = self._resume()
         room, end = (page.room, page.size) if page is not None else (-1, 0)
         size, over, length = -1, 0, b""
         parts: list[bytes] = []
@@ -225,11 +224,11 @@ class MessageStore:
         Returns the previous id, the next id as far as known, and the encoded key of each message.
         """
         index = self.index
-        add, fresh = index.hashes.add, batch.fresh
+        add, fresh, newest = index.hashes.add, batch.fresh, batch.newest
         heads: dict = {}
         before: list[int] = []
         after = [0] * len(fresh)
-        marks: list[bytes] = []
+        keys: list[bytes] = []
         message_id = first_id
         for key_id, _, digest, shard, tag in fresh:
             head = heads.get(key_id)
@@ -238,29 +237,29 @@ class MessageStore:
             previous = head[0]
             head[0] = message_id
             before.append(previous)
-            marks.append(head[1])
+            keys.append(head[4])
             if previous >= first_id:
                 after[previous - first_id] = message_id
-            if message_id in batch.newest:
-                index.put(message_id, key_id, digest, batch.newest[message_id])
+            if newest and message_id in newest:
+                index.put(message_id, key_id, digest, newest[message_id])
             else:
                 add(shard, tag, message_id)
             message_id += 1
-        for last, _, shard, tag, former in heads.values():
-            index.keys.put(shard, tag, last, former)
+        index.set_last([head[:4] for head in heads.values()])
         index.links.add(first_id, before, after)
-        return before, after, marks
+        return before, after, keys
 
     def _head(self, key_id: bytes, next_id: int) -> list:
-        """A key's newest id, its encoding in a record, and its place in the index; links its newest message on."""
-        shard, tag = self.index.keys.split(hashlib.sha256(key_id).digest())
-        last = newest_of(self.index.keys.find(shard, tag))
+        """A key's newest id, its place in the index, and its encoding in a record; links its newest message on."""
+        index = self.index
+        shard, tag, key = index.place(key_id)
+        last, at = index.keys.locate(shard, tag)
         if last:
-            self.index.links.link(last, next_id)
-            page = self._resume()
+            index.links.link(last, next_id)
+            page = self._open
             if page is not None and last >= page.first_id:
                 page.link(last - page.first_id, next_id)
-        return [last, KEY_MARK + key_id + HASH_MARK, shard, tag, last]
+        return [last, shard, tag, at, key]
 
     def _resume(self) -> OpenPage | None:
         """The page that still takes records."""
@@ -532,8 +531,8 @@ class MessageStore:
     def certified_data(self) -> bytes:
         """32 bytes that stand for all messages stored: where they begin and end, and their chain."""
         state = self.state
-        ends = (HEAD_DOMAIN, U32.pack(state.first_id), state.anchor, U32.pack(state.last_id), state.head)
-        return hashlib.sha256(b"".join(ends)).digest()
+        ends = HEAD_ENDS.pack(state.first_id, state.anchor, state.last_id, state.head)
+        return hashlib.sha256(HEAD_DOMAIN + ends).digest()
 
     def chain_before(self, message_id: int) -> bytes:
         """The chain value before the group of an id, at most the last + 1."""

@@ -22,6 +22,7 @@ DEFAULT_MESSAGES = 200_000
 DEFAULT_BYTES = 64 << 20
 MAX_MESSAGES = 2**32 - 1
 MAX_BYTES = 2**63
+RECENT_MEMBERS = 64
 
 
 class MemberQuotas:
@@ -30,6 +31,7 @@ class MemberQuotas:
     def __init__(self, settings: StableBTreeMap[text, blob], windows: StableBTreeMap[blob, blob]):
         self._settings = settings
         self._windows = windows
+        self._recent: dict[bytes, bytearray] = {}
         stored = settings.get(QUOTA_KEY)
         self.max_messages, self.max_bytes = (
             (DEFAULT_MESSAGES, DEFAULT_BYTES) if stored is None else QUOTA.unpack(stored)
@@ -78,12 +80,9 @@ class MemberQuotas:
     def window(self, member: bytes, now: int) -> bytearray:
         """What a member has added, with the hours that have passed taken off."""
         hour = now // HOUR
-        stored = self._windows.get(member)
-        if stored is None:
-            window = bytearray(HEAD.size + WINDOW_HOURS * BUCKET.size)
-            HEAD.pack_into(window, 0, hour, 0, 0)
-            return window
-        window = bytearray(stored)
+        window = self._recent.get(member)
+        if window is None:
+            window = self._read(member, hour)
         last, messages, size = HEAD.unpack_from(window)
         if last != hour:
             for passed in range(last + 1, min(hour, last + WINDOW_HOURS) + 1):
@@ -92,6 +91,19 @@ class MemberQuotas:
                 size -= hour_bytes
                 BUCKET.pack_into(window, bucket_at(passed), 0, 0)
             HEAD.pack_into(window, 0, hour, messages, size)
+        return window
+
+    def _read(self, member: bytes, hour: int) -> bytearray:
+        """A member's window as it is stored; kept at hand for his next call."""
+        stored = self._windows.get(member)
+        if stored is None:
+            window = bytearray(HEAD.size + WINDOW_HOURS * BUCKET.size)
+            HEAD.pack_into(window, 0, hour, 0, 0)
+        else:
+            window = bytearray(stored)
+        if len(self._recent) >= RECENT_MEMBERS:
+            self._recent.clear()
+        self._recent[member] = window
         return window
 
     @staticmethod
