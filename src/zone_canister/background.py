@@ -14,6 +14,8 @@ class Background:
 
     def __init__(self):
         self._due = 0
+        self.has_learned = False
+        """Whether the reads have been run since the start, see `message_reader.learn`."""
 
     def arm(self, now: int, delay: int) -> bool:
         """Notes a timer that fires after `delay`; False when one is armed that fires no later."""

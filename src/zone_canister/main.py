@@ -59,7 +59,7 @@ from zone_canister.candid_types import (
 from zone_canister.config import LOW_BALANCE, TOPUP_CYCLES, Config
 from zone_canister.members import PUBLIC_KEY_BYTES, MemberCache, principal_of
 from zone_canister.message_batch import batch_fault
-from zone_canister.message_reader import Reader
+from zone_canister.message_reader import Reader, learn
 from zone_canister.messages import MAX_BATCH, MAX_MESSAGE_ID, MessageStore, Refused
 from zone_canister.outcalls import OutcallRules
 from zone_canister.quotas import MemberQuotas
@@ -193,7 +193,7 @@ def stored(items: list[tuple[bytes, bytes]], single: bool) -> tuple[list[int], s
         return [], str(refused)
     quotas.count(caller, window, len(items), batch.size)
     certify()
-    if messages.state.pending_since or messages.limits.max_age_seconds:
+    if messages.state.pending_since or messages.limits.max_age_seconds or not background.has_learned:
         work_soon()
     return batch.ids, ""
 
@@ -410,6 +410,9 @@ def work() -> void:
     indexed = messages.index_more(INDEX_PAGES_A_CALL)
     more = messages.reclaim(now, EVICTED_PAGES_A_STEP)
     certify()
+    if indexed and messages.state.count and not background.has_learned:
+        background.has_learned = True
+        learn(messages, now)
     delay = background.STEP_SECONDS if more or not indexed else messages.next_expiry(now)
     if delay and background.arm(now, delay):
         ic.set_timer(delay, work)

@@ -11,6 +11,7 @@ import struct
 from kybra import StableBTreeMap, blob
 
 ROLE_BYTES = 32
+RECENT_MEMBERS = 256
 PUBLIC_KEY_BYTES = 65
 # A secp256k1 public key in DER is this prefix and the uncompressed point (RFC 5480); the principal is derived from it.
 DER_PREFIX = bytes.fromhex("3056301006072a8648ce3d020106052b8104000a034200")
@@ -23,18 +24,32 @@ class MemberCache:
 
     def __init__(self, members: StableBTreeMap[blob, blob]):
         self._members = members
+        self._recent: dict[bytes, int] = {}
 
     def role(self, principal: bytes) -> int:
         """The role cached for a principal, 0 when there is none."""
-        entry = self._members.get(principal)
-        return 0 if entry is None else int.from_bytes(ENTRY.unpack(entry)[1], "big")
+        role = self._recent.get(principal)
+        if role is None:
+            entry = self._members.get(principal)
+            role = 0 if entry is None else int.from_bytes(ENTRY.unpack(entry)[1], "big")
+            if role:
+                self._keep(principal, role)
+        return role
 
     def store(self, principal: bytes, role: int, now: int) -> None:
         """Keeps what the contract answered at `now` (ns); 0 removes the principal."""
         if role:
             self._members.insert(principal, ENTRY.pack(now, role.to_bytes(ROLE_BYTES, "big")))
+            self._keep(principal, role)
         else:
             self._members.remove(principal)
+            self._recent.pop(principal, None)
+
+    def _keep(self, principal: bytes, role: int) -> None:
+        """Keeps a member's role at hand: every call asks for one. Strangers are not worth the room."""
+        if len(self._recent) >= RECENT_MEMBERS:
+            self._recent.clear()
+        self._recent[principal] = role
 
 
 def principal_of(public_key: bytes) -> bytes:

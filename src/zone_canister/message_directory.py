@@ -15,6 +15,7 @@ CHUNK_BITS = 7
 CHUNK_PAGES = 1 << CHUNK_BITS
 CHUNK_MASK = CHUNK_PAGES - 1
 CHUNK_BYTES = 8 * CHUNK_PAGES
+GUESSES = 4
 ROOT_KEY = 1
 ROOT = struct.Struct("<I")
 
@@ -73,7 +74,7 @@ class Directory:
         """The time of a page's first message."""
         return self._chunk(page >> CHUNK_BITS)[((page & CHUNK_MASK) << 1) + 1]
 
-    def page_of(self, message_id: int, first_page: int, next_page: int) -> int:
+    def page_of(self, message_id: int, first_page: int, next_page: int, last_id: int) -> int:
         """The page in which the record of a stored id begins."""
         firsts = self._firsts
         low, high = 0, len(firsts)
@@ -83,25 +84,18 @@ class Directory:
                 low = middle + 1
             else:
                 high = middle
-        number = self._first_chunk + low - 1
         # The chunk before `low` begins below the id. Only where all of its pages do, `low` may begin with it.
         if low == 0:
             return first_page
+        number = self._first_chunk + low - 1
         chunk = self._chunk(number)
         base = number << CHUNK_BITS
-        first = max(first_page - base, 0)
-        end = stop = min(next_page - base, CHUNK_PAGES)
-        while first < stop:
-            middle = (first + stop) >> 1
-            if chunk[middle << 1] < message_id:
-                first = middle + 1
-            else:
-                stop = middle
-        if first < end:
-            return base + first if chunk[first << 1] == message_id or first == 0 else base + first - 1
-        if low < len(firsts) and firsts[low] == message_id:
-            return base + CHUNK_PAGES
-        return base + end - 1
+        first, end = max(first_page - base, 0), min(next_page - base, CHUNK_PAGES)
+        after = firsts[low] if low < len(firsts) else last_id + 1
+        found = first_not_below(chunk, message_id, first, end, after)
+        if found < end:
+            return base + found if found == first or chunk[found << 1] == message_id else base + found - 1
+        return base + end if after == message_id else base + end - 1
 
     def last_page_before(self, time: int, first_page: int, next_page: int) -> int:
         """The last page whose first message is older than a time, `first_page - 1` for none."""
@@ -123,3 +117,25 @@ class Directory:
 
     def _save_root(self) -> None:
         self._states.insert(ROOT_KEY, struct.pack(f"<I{len(self._firsts)}I", self._first_chunk, *self._firsts))
+
+
+def first_not_below(chunk: memoryview, message_id: int, first: int, end: int, after: int) -> int:
+    """The first page of a chunk from `first` to `end` - 1 whose first id is not below an id, `end` for none.
+
+    Pages hold about as many messages each, so it is looked for where it should be before the search halves what is
+    left; `after` is the id that comes after the chunk.
+    """
+    begin = chunk[first << 1]
+    span = after - begin
+    low, high = first, end
+    guess = first + (message_id - begin) * (end - first) // span if span > 0 else first
+    step = 0
+    while low < high:
+        middle = min(max(guess, low), high - 1) if step < GUESSES else (low + high) >> 1
+        if chunk[middle << 1] < message_id:
+            low = guess = middle + 1
+        else:
+            high = middle
+            guess = middle - 1
+        step += 1
+    return low

@@ -14,9 +14,9 @@ A page holds whole records of consecutive ids, at most 6 144 bytes (integers lit
     44      4     bytes of all records (of the whole record where it goes on)
     48            records
                   u16 end of each record, counted from offset 48 (absent where the record goes on)
+                  u16 tails, and for each: u16 number of a record whose next id is not in it (absent where it goes on)
                   u16 groups, and for each: u16 records | u8 length | principal of their sender (length 255: the one
                   of the group before)
-                  u16 tails, and for each: u16 number of a record whose next id is not in it (absent where it goes on)
 
 A record is the Candid encoding of a `Message`, its fields in the order of their hashes:
 
@@ -111,8 +111,11 @@ class Page:
 
     def groups(self) -> list[tuple[int, bytes]]:
         """How many records each group has, and who sent them."""
-        at = HEADER.size if self.spans else self._ends_at + U16.size * self.count
-        return self._read_groups(at)[0]
+        if self.spans:
+            return self._read_groups(HEADER.size)[0]
+        at = self._ends_at + U16.size * self.count
+        (tails,) = U16.unpack_from(self._value, at)
+        return self._read_groups(at + U16.size * (tails + 1))[0]
 
     def senders(self) -> list[bytes]:
         """The sender of each record."""
@@ -120,9 +123,9 @@ class Page:
 
     def tails(self) -> tuple[int, ...]:
         """Positions of the records that do not name the next message of their key."""
-        _, at = self._read_groups(self._ends_at + U16.size * self.count)
+        at = self._ends_at + U16.size * self.count
         (count,) = U16.unpack_from(self._value, at)
-        return struct.unpack_from(f"<{count}H", self._value, at + U16.size)
+        return struct.unpack_from(f"<{count}H", self._value, at + U16.size) if count else ()
 
     def positions(self, key_id: bytes) -> list[int]:
         """Positions of the records with this key."""
@@ -207,9 +210,8 @@ class OpenPage:
         """The page's bytes."""
         tails = self._tails
         header = HEADER.pack(LAYOUT, 0, self.count, self.first_id, self._chain, self._smallest_previous, self.size)
-        counts = U16.pack(self._group_count), U16.pack(len(tails))
-        marks = map(U16.pack, tails)
-        return b"".join((header, self._records, self._ends, counts[0], self._groups, counts[1], *marks))
+        marks = map(U16.pack, (len(tails), *tails, self._group_count))
+        return b"".join((header, self._records, self._ends, *marks, self._groups))
 
     @staticmethod
     def resumed(number: int, value: bytes) -> "OpenPage":

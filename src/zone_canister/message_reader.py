@@ -9,8 +9,27 @@ from zone_canister.messages import MessageStore
 
 REPLY_BYTES = 1_800_000  # a reply that has as many is full
 MOST_REPLY_BYTES = 2_000_000  # under the platform's 2 MiB, with room for framing
+LEARNING_ROUNDS = 16
 NEAR_PAGES = 4  # looked through for a key before its links are followed
 DIGEST_PAGES = 200
+
+
+def learn(store: MessageStore, now: int) -> None:
+    """Reads the last message in each way a few times.
+
+    CPython makes code that runs often cheaper as it runs, but what it learns in a query is dropped with the query's
+    other effects: without this, queries would cost half as much again.
+    """
+    last_id = store.state.last_id
+    for _ in range(LEARNING_ROUNDS):
+        reader = Reader(store, now)
+        record = reader.message(last_id)
+        reader.by_hash(record[-40:-8])
+        reader.by_range(last_id - 1, last_id, 2)
+        reader.by_range_for_key(record[-82:-41], last_id, last_id)
+        reader.metas(last_id, last_id)
+        reader.since(last_id - 1, record[-82:-41], 1)
+        reader.oldest_of_key(record[-82:-41], last_id)
 
 
 class Reader:

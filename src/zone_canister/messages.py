@@ -464,7 +464,7 @@ class MessageStore:
         first_id = self.first_id(now)
         if first_id > self.state.last_id:
             return self.state.next_page
-        return self.directory.page_of(first_id, self.state.first_page, self.state.next_page)
+        return self.page_number(first_id)
 
     def next_expiry(self, now: int) -> int:
         """Seconds until the oldest message expires, at least 1 and at most an hour; 0 when nothing ever will."""
@@ -479,7 +479,7 @@ class MessageStore:
     def first_id(self, now: int) -> int:
         """The first id stored that has not expired; last + 1 when there is none."""
         state = self.state
-        if not self.limits.max_age_seconds or not state.count:
+        if not self.limits.max_age_seconds or state.first_id > state.last_id:
             return state.first_id
         oldest = now - self.limits.max_age_seconds
         number = self.directory.last_page_before(oldest, state.first_page, state.next_page)
@@ -502,7 +502,8 @@ class MessageStore:
 
     def page_number(self, message_id: int) -> int:
         """Where the record of a stored id begins."""
-        return self.directory.page_of(message_id, self.state.first_page, self.state.next_page)
+        state = self.state
+        return self.directory.page_of(message_id, state.first_page, state.next_page, state.last_id)
 
     def span(self, number: int, page: Page) -> bytes:
         """The record of a page that goes on in the following ones."""
