@@ -59,6 +59,7 @@ from zone_canister.candid_types import (
 from zone_canister.config import LOW_BALANCE, TOPUP_CYCLES, Config
 from zone_canister.members import PUBLIC_KEY_BYTES, MemberCache, principal_of
 from zone_canister.message_batch import batch_fault
+from zone_canister.message_migration import FirstLayout
 from zone_canister.message_reader import Reader, learn
 from zone_canister.messages import MAX_BATCH, MAX_MESSAGE_ID, MessageStore, Refused
 from zone_canister.outcalls import OutcallRules
@@ -72,6 +73,8 @@ NOT_A_MEMBER = "Not a member of the zone"
 INDEX_PAGES_A_CALL = 20_000  # some 8 G instructions
 INDEX_PAGES_A_QUERY = 5_000  # some 2 G of the 5 G a query may take
 INDEX_FAULT = "the message index is being made again after an upgrade: try again in a minute"
+MOVING_FAULT = "messages are being moved to a new layout after an upgrade: try again in a minute"
+MOVED_A_STEP = 5_000
 EVICTED_PAGES_A_STEP = 500
 OUTCALL_CYCLES = 20_949_972_000
 MANAGEMENT_CANISTER = Principal.from_str("aaaaa-aa")
@@ -84,6 +87,13 @@ messages = MessageStore(
     state.message_pages_map,
     state.message_directory_map,
     state.message_hints_map,
+)
+first_layout = FirstLayout(
+    state.settings_map,
+    state.first_index_map,
+    state.first_pages_map,
+    state.first_lookup_map,
+    state.first_postings_map,
 )
 quotas = MemberQuotas(state.settings_map, state.member_quotas_map)
 controllers = ControllerCache(state.settings_map)
@@ -178,9 +188,10 @@ def stored(items: list[tuple[bytes, bytes]], single: bool) -> tuple[list[int], s
     fault = messages.fault(items, single)
     if fault:
         return [], fault
-    if not messages.is_indexed and not messages.index_more(INDEX_PAGES_A_CALL):
+    fault = start_fault(INDEX_PAGES_A_CALL)
+    if fault:
         work_soon()
-        return [], INDEX_FAULT
+        return [], fault
     batch = messages.prepare(items)
     window = quotas.window(caller, now)
     fault = quotas.fault(window, len(items), batch.size, now)
@@ -385,10 +396,18 @@ def get_my_quota_use() -> QuotaUse:
 
 def reader_or_reject() -> Reader | None:
     """A reader of the messages; rejects while their index is being made again."""
-    if messages.is_indexed or messages.index_more(INDEX_PAGES_A_QUERY):
-        return Reader(messages, seconds())
-    ic.reject(INDEX_FAULT)
-    return None
+    fault = start_fault(INDEX_PAGES_A_QUERY)
+    if fault:
+        ic.reject(fault)
+        return None
+    return Reader(messages, seconds())
+
+
+def start_fault(index_pages: int) -> str:
+    """Why messages cannot be added or read so soon after an upgrade, or ""; the index may be finished for it."""
+    if first_layout.is_pending:
+        return MOVING_FAULT
+    return "" if messages.is_indexed or messages.index_more(index_pages) else INDEX_FAULT
 
 
 def certify() -> void:
@@ -408,6 +427,8 @@ def work() -> void:
     background.disarm()
     now = seconds()
     indexed = messages.index_more(INDEX_PAGES_A_CALL)
+    if indexed and first_layout.is_pending:
+        indexed = first_layout.move(messages, MOVED_A_STEP)
     more = messages.reclaim(now, EVICTED_PAGES_A_STEP)
     certify()
     if indexed and messages.state.count and not background.has_learned:
