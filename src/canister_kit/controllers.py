@@ -42,7 +42,7 @@ class ControllerCache:
 
     def due(self, now: int) -> bool:
         """Whether the controllers may be read again, at `now` (ns)."""
-        return now - self.read_at() >= REFRESH_INTERVAL
+        return not self.read_at() or now - self.read_at() >= REFRESH_INTERVAL
 
     def store(self, controllers: list[bytes], now: int) -> None:
         """Keeps the controllers read at `now` (ns)."""
