@@ -192,6 +192,8 @@ def stored(items: list[tuple[bytes, bytes]], single: bool) -> tuple[list[int], s
     if fault:
         work_soon()
         return [], fault
+    if messages.expire(now):
+        certify()
     batch = messages.prepare(items)
     window = quotas.window(caller, now)
     fault = quotas.fault(window, len(items), batch.size, now)
@@ -332,6 +334,8 @@ def get_message_count() -> nat:
 @update(guard=require_admin)
 def set_message_limits(limits: MessageLimits) -> AckResult:
     """Sets the limits that are given; 0 lifts one, but for max_bytes. What exceeds them is evicted step by step."""
+    if messages.expire(seconds()):
+        certify()
     fault = messages.limits.change(limits["max_bytes"], limits["max_messages"], limits["max_age_seconds"])
     if fault:
         return {"err": fault}

@@ -413,6 +413,15 @@ class MessageStore:
         state.first_id = first_id
         self.index.moved_first(former, first_id)
 
+    def expire(self, now: int) -> bool:
+        """Lets the store begin with the first message that has not expired; whether that changed anything."""
+        first_id = self.first_id(now)
+        if first_id <= self.state.first_id:
+            return False
+        self.move_first(first_id)
+        self.state.save()
+        return True
+
     def _remove_pages(self, stop: int) -> None:
         state = self.state
         for number in range(state.first_page, stop):
@@ -432,7 +441,7 @@ class MessageStore:
         Returns whether there is more to do.
         """
         state, limits = self.state, self.limits
-        self.move_first(self.first_id(now))
+        self.expire(now)
         stop = min(self._first_kept_page(now), state.first_page + most_pages)
         if stop > state.first_page:
             self._remove_pages(stop)
