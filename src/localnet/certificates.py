@@ -7,22 +7,17 @@ state a certificate is about is `state_tree`'s business.
 from __future__ import annotations
 
 import hashlib
-import sys
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
 import cbor2
+import pyblst
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from py_ecc.bls.g2_primitives import G2_to_signature
-from py_ecc.bls.hash_to_curve import hash_to_G1
-from py_ecc.bls.point_compression import compress_G1
-from py_ecc.optimized_bls12_381.optimized_curve import G2, curve_order, multiply
 
 from localnet import principal
 
-sys.setrecursionlimit(5000)
-"""py_ecc raises it to 100 000 when it is imported: then deeply nested JSON overflows the stack and ends the process."""
-
+# A compiled module without type hints.
+_pyblst: Any = pyblst
 _DST = b"BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_NUL_"
 _DER_PREFIX = bytes.fromhex("308182301d060d2b0601040182dc7c0503010201060c2b0601040182dc7c05030201036100")
 _STATE_ROOT = b"\x0dic-state-root"
@@ -36,13 +31,12 @@ def self_described(value: Any) -> bytes:
     return cbor2.dumps(cbor2.CBORTag(SELF_DESCRIBE_TAG, value))
 
 
-_sha256: Any = hashlib.sha256
-
-
-@cache
-def _public_key(secret: int) -> bytes:
-    # Kept: networks of the same seed, which most tests create, have the same keys, and one takes 60 ms.
-    return bytes(G2_to_signature(multiply(G2, secret)))
+_GROUP_ORDER = 0x73EDA753299D7D483339D80809A1D80553BDA402FFFE5BFEFFFFFFFF00000001
+_GENERATOR_OF_G2 = bytes.fromhex(
+    "93e02b6052719f607dacd3a088274f65596bd0d09920b61ab5da61bbdc7f5049334cf11213945d57e5ac7d055d042b7e"
+    "024aa2b2f08f0a91260805272dc51051c6e47ad4fa403b02b4510b647ae3d1770bac0326a805bbefd48056c8c121bdb8"
+)
+"""Compressed, as the group order above from "BLS12-381" (draft-irtf-cfrg-pairing-friendly-curves, section 4.2.1)."""
 
 
 class Certifier:
@@ -50,12 +44,13 @@ class Certifier:
 
     def __init__(self, seed: bytes) -> None:
         digest = hashlib.shake_256(b"localnet bls key" + seed).digest(48)
-        self._secret = int.from_bytes(digest, "big") % (curve_order - 1) + 1
+        self._secret = int.from_bytes(digest, "big") % (_GROUP_ORDER - 1) + 1
 
-    @property
+    @cached_property
     def der_public_key(self) -> bytes:
         """The public key, DER-encoded (133 bytes)."""
-        return _DER_PREFIX + _public_key(self._secret)
+        generator = _pyblst.BlstP2Element.uncompress(_GENERATOR_OF_G2)
+        return _DER_PREFIX + bytes(generator.scalar_mul(self._secret).compress())
 
     @cached_property
     def subnet_id(self) -> bytes:
@@ -63,9 +58,9 @@ class Certifier:
         return principal.self_authenticating(self.der_public_key)
 
     def sign(self, root_hash: bytes) -> bytes:
-        """The signature (48 bytes) on a state tree's root hash. Takes some 20 ms."""
-        point = multiply(hash_to_G1(_STATE_ROOT + root_hash, _DST, _sha256), self._secret)
-        return int(compress_G1(point)).to_bytes(48, "big")
+        """The signature (48 bytes) on a state tree's root hash."""
+        point = _pyblst.BlstP1Element.hash_to_group(_STATE_ROOT + root_hash, _DST)
+        return bytes(point.scalar_mul(self._secret).compress())
 
 
 class NodeKey:

@@ -46,10 +46,10 @@ _PARTS: dict[str, tuple[set[str], set[str]]] = {
             # made anew from the setup, or by use
             "lock", "work", "clock", "limits", "capacity", "modules", "shims", "pool", "prices", "seed", "verbose",
             "subnets", "certified", "root", "scheduler", "streams", "management", "outcalls", "queries", "replays",
-            "recorder", "queried", "ingress",
+            "recorder", "queried", "ingress", "certified_parts", "waiting",
         },
     ),
-    "ingress": ({"entries", "waiting_bytes", "answer_bytes", "_answered"}, set()),
+    "ingress": ({"entries", "waiting_bytes", "answer_bytes", "_answered"}, {"changed"}),
     "clock": ({"now"}, {"real"}),
     "scheduler": (set(), {"_network", "instructions", "_spent"}),
     "streams": ({"messages"}, {"_network"}),
@@ -248,6 +248,7 @@ def restore(network: Network, checkpoint: Stored, pages: PageStore) -> None:
         if set(have) != saved:
             raise StateError(f"it holds {have} of {part or 'the network'}, not {sorted(saved)}")
         vars(getattr(network, part) if part else network).update(state[part])
+    network.ingress.changed.update(network.ingress)
     for canister in network.canisters.values():
         dormant: Any = canister.runtime
         canister.runtime = None

@@ -7,9 +7,8 @@ A `Tree` is a sorted map of labels to subtrees or leaves. It says nothing about 
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 Path = Sequence[bytes]
 
@@ -24,6 +23,19 @@ _LABELED = _domain("ic-hashtree-labeled")
 _LEAF = _domain("ic-hashtree-leaf")
 
 
+class Node(Protocol):
+    """What a label may lead to."""
+
+    @property
+    def hash(self) -> bytes:
+        """The root hash."""
+        ...
+
+    def witness(self, paths: Iterable[Path], /) -> list[Any]:
+        """The CBOR form with everything pruned but what the paths ask for."""
+        ...
+
+
 class Leaf:
     """A value at the end of a path."""
 
@@ -31,85 +43,199 @@ class Leaf:
         self.value = value
         self.hash = hashlib.sha256(_LEAF + value).digest()
 
-    def witness(self, _paths: Iterable[Path]) -> list[Any]:
+    def witness(self, paths: Iterable[Path], /) -> list[Any]:  # noqa: ARG002
         """The CBOR form of the leaf."""
         return [3, self.value]
 
 
+class _Edge:
+    """A label and what it leads to."""
+
+    __slots__ = ("child", "hash", "label")
+
+    def __init__(self, label: bytes, child: Node) -> None:
+        self.label = label
+        self.child = child
+        self.hash = hashlib.sha256(_LABELED + label + child.hash).digest()
+
+
+class _Fork:
+    """Two subtrees whose labels differ at bit ``bit`` and at no bit before it; ``left`` has 0 there."""
+
+    __slots__ = ("_hash", "bit", "left", "right")
+
+    def __init__(self, bit: int, left: _Edge | _Fork, right: _Edge | _Fork) -> None:
+        self.bit = bit
+        self.left = left
+        self.right = right
+        self._hash: bytes | None = None
+
+    @property
+    def hash(self) -> bytes:
+        """Computed when first asked for: most forks are replaced before anybody asks."""
+        if self._hash is None:
+            self._hash = hashlib.sha256(_FORK + self.left.hash + self.right.hash).digest()
+        return self._hash
+
+
+def _bit(label: bytes, position: int) -> int:
+    """A bit of a label, nine to a byte: the first one says that there is such a byte, so shorter labels come first."""
+    byte, bit = divmod(position, 9)
+    if byte >= len(label):
+        return 0
+    return 1 if bit == 0 else label[byte] >> (8 - bit) & 1
+
+
+def _difference(one: bytes, other: bytes) -> int:
+    """The first bit at which two different labels differ."""
+    for position, (left, right) in enumerate(zip(one, other, strict=False)):
+        if left != right:
+            return 9 * position + 9 - (left ^ right).bit_length()
+    return 9 * min(len(one), len(other))
+
+
 class Tree:
-    """A map from label to subtree; ``hash`` is its root hash."""
+    """A map from label to subtree of which a changed copy costs time in proportion to its depth, not its size.
 
-    def __init__(self, entries: Mapping[bytes, Tree | Leaf]) -> None:
-        self.labels = sorted(entries)
-        self._children = [entries[label] for label in self.labels]
-        self._hashes: dict[tuple[int, int], bytes] = {}
-        self.hash = self._range_hash(0, len(self.labels))
+    A crit-bit tree: its shape depends on the labels alone, not on the order they came in. Never changes itself.
+    """
 
-    def get(self, label: bytes) -> Tree | Leaf | None:
+    def __init__(self, root: _Edge | _Fork | None = None) -> None:
+        self._root = root
+
+    @property
+    def hash(self) -> bytes:
+        """The root hash."""
+        return _EMPTY if self._root is None else self._root.hash
+
+    def get(self, label: bytes) -> Node | None:
         """The child at a label."""
-        at = bisect_left(self.labels, label)
-        return self._children[at] if at < len(self.labels) and self.labels[at] == label else None
+        edge = self._nearest(label)
+        return edge.child if edge is not None and edge.label == label else None
 
-    def _range_hash(self, low: int, high: int) -> bytes:
-        known = self._hashes.get((low, high))
-        if known is not None:
-            return known
-        if low == high:
-            value = _EMPTY
-        elif high - low == 1:
-            value = hashlib.sha256(_LABELED + self.labels[low] + self._children[low].hash).digest()
+    def _nearest(self, label: bytes) -> _Edge | None:
+        """An edge that shares the longest prefix with a label."""
+        node = self._root
+        while isinstance(node, _Fork):
+            node = node.right if _bit(label, node.bit) else node.left
+        return node
+
+    def with_(self, label: bytes, child: Node) -> Tree:
+        """The tree with a label leading to a child."""
+        edge = _Edge(label, child)
+        nearest = self._nearest(label)
+        if nearest is None:
+            return Tree(edge)
+        if nearest.label == label:
+            return Tree(self._rebuilt(label, edge, None))
+        return Tree(self._rebuilt(label, edge, _difference(label, nearest.label)))
+
+    def without(self, label: bytes) -> Tree:
+        """The tree without a label."""
+        return self if self.get(label) is None else Tree(self._rebuilt(label, None, None))
+
+    def _rebuilt(self, label: bytes, edge: _Edge | None, at: int | None) -> _Edge | _Fork | None:
+        """A new root where ``edge`` replaces that of the label, or comes in with a fork at the bit ``at``."""
+        path = []
+        node = self._root
+        while isinstance(node, _Fork) and (at is None or node.bit < at):
+            right = _bit(label, node.bit)
+            path.append((node, right))
+            node = node.right if right else node.left
+        made: _Edge | _Fork | None = edge
+        if at is not None:
+            assert edge is not None
+            assert node is not None
+            made = _Fork(at, node, edge) if _bit(label, at) else _Fork(at, edge, node)
+        for fork, right in reversed(path):
+            other = fork.left if right else fork.right
+            if made is None:
+                made = other
+            elif right:
+                made = _Fork(fork.bit, other, made)
+            else:
+                made = _Fork(fork.bit, made, other)
+        return made
+
+    def _neighbours(self, label: bytes) -> list[bytes]:
+        """The labels next to one that isn't there."""
+        nearest = self._nearest(label)
+        if nearest is None:
+            return []
+        at = _difference(label, nearest.label)
+        before = after = None
+        node = self._root
+        while isinstance(node, _Fork) and node.bit < at:
+            if _bit(label, node.bit):
+                before, node = node.left, node.right
+            else:
+                after, node = node.right, node.left
+        if _bit(label, at):
+            before = node
         else:
-            middle = (low + high) // 2
-            value = hashlib.sha256(_FORK + self._range_hash(low, middle) + self._range_hash(middle, high)).digest()
-        self._hashes[low, high] = value
-        return value
+            after = node
+        found = []
+        if before is not None:
+            found.append(_outermost(before, right=True))
+        if after is not None:
+            found.append(_outermost(after, right=False))
+        return found
 
-    def witness(self, paths: Iterable[Path]) -> list[Any]:
+    def witness(self, paths: Iterable[Path], /) -> list[Any]:
         """The tree in CBOR form with everything pruned but what the paths ask for.
 
         A path that ends at a subtree reveals all of it; one that leads nowhere is shown to be absent by its
-        neighbours. The result has the same root hash.
+        neighbours.
         """
-        wanted: dict[int, list[Path]] = {}
-        neighbours: set[int] = set()
+        wanted: dict[bytes, list[Path]] = {}
+        near: set[bytes] = set()
         for path in paths:
             if not path:
-                return self._range_witness(0, len(self.labels), {i: [()] for i in range(len(self.labels))}, set())
-            at = bisect_left(self.labels, path[0])
-            if at < len(self.labels) and self.labels[at] == path[0]:
-                wanted.setdefault(at, []).append(path[1:])
+                return _everything(self._root)
+            if self.get(path[0]) is not None:
+                wanted.setdefault(path[0], []).append(path[1:])
             else:
-                neighbours |= {i for i in (at - 1, at) if 0 <= i < len(self.labels)}
-        return self._range_witness(0, len(self.labels), wanted, neighbours)
+                near.update(self._neighbours(path[0]))
+        return _shown(self._root, list(wanted.keys() | near), wanted)
 
-    def _range_witness(self, low: int, high: int, wanted: dict[int, list[Path]], near: set[int]) -> list[Any]:
-        if low == high:
-            return [0]
-        if not any(low <= i < high for i in wanted) and not any(low <= i < high for i in near):
-            return [4, self._range_hash(low, high)]
-        if high - low == 1:
-            child = self._children[low]
-            inner = child.witness(wanted[low]) if low in wanted else [4, child.hash]
-            return [2, self.labels[low], inner]
-        middle = (low + high) // 2
-        return [
-            1,
-            self._range_witness(low, middle, wanted, near),
-            self._range_witness(middle, high, wanted, near),
-        ]
+
+def _outermost(node: _Edge | _Fork, *, right: bool) -> bytes:
+    while isinstance(node, _Fork):
+        node = node.right if right else node.left
+    return node.label
+
+
+def _shown(node: _Edge | _Fork | None, labels: list[bytes], wanted: Mapping[bytes, list[Path]]) -> list[Any]:
+    """The subtree with the ``labels`` in it shown, and what they lead to where it is wanted."""
+    if node is None:
+        return [0]
+    if not labels:
+        return [4, node.hash]
+    if isinstance(node, _Edge):
+        inner = node.child.witness(wanted[node.label]) if node.label in wanted else [4, node.child.hash]
+        return [2, node.label, inner]
+    left = [label for label in labels if not _bit(label, node.bit)]
+    right = [label for label in labels if _bit(label, node.bit)]
+    return [1, _shown(node.left, left, wanted), _shown(node.right, right, wanted)]
+
+
+def _everything(node: _Edge | _Fork | None) -> list[Any]:
+    if node is None:
+        return [0]
+    if isinstance(node, _Edge):
+        return [2, node.label, node.child.witness([()])]
+    return [1, _everything(node.left), _everything(node.right)]
 
 
 def tree(content: Mapping[bytes, Any]) -> Tree:
     """Build a tree from nested mappings; bytes become leaves, trees and leaves stay."""
-    children: dict[bytes, Tree | Leaf] = {}
+    made = Tree()
     for label, item in content.items():
-        if isinstance(item, (Tree, Leaf)):
-            children[label] = item
-        elif isinstance(item, Mapping):
-            children[label] = tree(item)
+        if isinstance(item, Mapping):
+            made = made.with_(label, tree(item))
         else:
-            children[label] = Leaf(item)
-    return Tree(children)
+            made = made.with_(label, Leaf(item) if isinstance(item, bytes) else item)
+    return made
 
 
 def uleb128(value: int) -> bytes:

@@ -6,6 +6,7 @@ Serves one network. Authentication is in `envelope`, certificates are in `state_
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -26,6 +27,8 @@ from localnet.message import Rejection
 from localnet.network import Network, Subnet
 from localnet.prices import MAX_INGRESS_BYTES
 from localnet.principal import MANAGEMENT, from_text, to_text
+from localnet.state_tree import CertifiedState
+from localnet.waiting import Answer
 from localnet.workers import Workers
 
 CONTENT_TYPE = "application/cbor"
@@ -97,22 +100,26 @@ class IcApi:
     async def sync_call(self, request: Request) -> Response:
         """Accept a call and wait for its certified answer, for a while."""
         network = self._network_of(request)
-        entry = await self._submit(request, network)
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[CertifiedState] = loop.create_future()
+
+        def answer(state: CertifiedState) -> None:
+            # The loop is closed already when the server ends in the middle of a round.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(lambda: answered.done() or answered.set_result(state))
+
+        entry = await self._submit(request, network, answer)
         if isinstance(entry, Response):
             return entry
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + SYNC_CALL_SECONDS
-        round_number = network.round_number
-        while not (entry.done.is_set() and network.round_number > round_number):
-            if loop.time() > deadline:
-                return Response(status_code=202)
-            await asyncio.sleep(0.005)
-        certificate = await self._workers.run(
-            self._certify, network, network.subnets[entry.subnet], [(b"request_status", entry.request_id)]
-        )
-        return _cbor({"status": "replied", "certificate": certificate})
+        try:
+            state = await asyncio.wait_for(answered, SYNC_CALL_SECONDS)
+        except TimeoutError:
+            await self._workers.run(_stop_waiting, network, entry.request_id, answer)
+            return Response(status_code=202)
+        return _cbor({"status": "replied", "certificate": state.certificate([(b"request_status", entry.request_id)])})
 
-    async def _submit(self, request: Request, network: Network) -> Ingress | Response:
+    async def _submit(self, request: Request, network: Network, answer: Answer | None = None) -> Ingress | Response:
+        """Take a call in and have ``answer`` told of its answer. A response is that to a call not taken in."""
         effective = _principal(request.path_params["effective"])
         body = await _body(request)
         if len(body) > MAX_INGRESS_BYTES:
@@ -127,6 +134,8 @@ class IcApi:
                 if wanted.id in network.replays and wanted.id not in network.ingress:
                     return None
                 network.submit(wanted.sender, callee, method, arg, effective, wanted.id, wanted.expiry)
+                if answer is not None:
+                    network.waiting.add(wanted.id, answer)
                 return network.ingress[wanted.id]
 
         try:
@@ -197,6 +206,11 @@ class IcApi:
             state = state_tree.current(network, subnet)
         # Signing takes a while and needs no lock: the tree doesn't change any more.
         return state.certificate([tuple(path) for path in paths])
+
+
+def _stop_waiting(network: Network, request_id: bytes, answer: Answer) -> None:
+    with network.lock:
+        network.waiting.remove(request_id, answer)
 
 
 def _principal(text: str) -> bytes:

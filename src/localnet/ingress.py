@@ -5,13 +5,11 @@ Where calls are executed and who may read their answers is known elsewhere.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from localnet.errors import ErrorCode, Reject
-from localnet.hash_tree import Tree
 from localnet.image import TRANSIENT
 from localnet.message import Reply, Response
 
@@ -41,13 +39,8 @@ class Ingress:
     """Bytes of the method's name and the argument."""
     response: Response | None = None
     answered: int = 0
-    done: threading.Event = field(default_factory=threading.Event, metadata=TRANSIENT)
-    certified: Tree | None = field(default=None, metadata=TRANSIENT)
-    """The entry's subtree of the certified state, once it cannot change any more."""
-
-    def __post_init__(self) -> None:
-        if self.response is not None:
-            self.done.set()
+    certified: bool = field(default=False, metadata=TRANSIENT)
+    """True once the certified state has an entry for it."""
 
 
 class IngressHistory(Mapping[bytes, Ingress]):
@@ -60,6 +53,8 @@ class IngressHistory(Mapping[bytes, Ingress]):
         self.answer_bytes = 0
         self._answered: deque[bytes] = deque()
         """Answered calls in the order of their answers."""
+        self.changed: set[bytes] = set()
+        """Calls whose entry came, changed or went since the certified state last took them in."""
 
     def __getitem__(self, request_id: bytes) -> Ingress:
         return self.entries[request_id]
@@ -82,6 +77,7 @@ class IngressHistory(Mapping[bytes, Ingress]):
     def add(self, entry: Ingress) -> None:
         """Take a call in that has no answer yet."""
         self.entries[entry.request_id] = entry
+        self.changed.add(entry.request_id)
         self.waiting_bytes += entry.size + ENTRY_BYTES
 
     def answer(self, request_id: bytes, response: Response, now: int) -> None:
@@ -93,7 +89,7 @@ class IngressHistory(Mapping[bytes, Ingress]):
         self.waiting_bytes -= entry.size + ENTRY_BYTES
         self.answer_bytes += _size(response)
         self._answered.append(request_id)
-        entry.done.set()
+        self.changed.add(request_id)
 
     def forget(self, now: int) -> None:
         """Drop answered calls that are too old or too many, oldest answers first."""
@@ -104,7 +100,12 @@ class IngressHistory(Mapping[bytes, Ingress]):
                 return
             assert entry.response is not None
             self.answer_bytes -= _size(entry.response)
-            del self.entries[self._answered.popleft()]
+            self._answered.popleft()
+            del self.entries[entry.request_id]
+            if entry.certified:
+                self.changed.add(entry.request_id)
+            else:
+                self.changed.discard(entry.request_id)
 
 
 def _size(response: Response) -> int:

@@ -33,6 +33,7 @@ from localnet.replays import Replays
 from localnet.runtime import Services, Shims, SnapshotPool
 from localnet.scheduler import Scheduler
 from localnet.streams import Streams
+from localnet.waiting import Waiting
 
 logger = logging.getLogger("localnet")
 
@@ -121,6 +122,8 @@ class Network:
         self._nonce = 0
         self._random_count = 0
         self._add_subnets(list(kinds))
+        self.certified_parts = state_tree.CertifiedParts(self)
+        self.waiting = Waiting(self)
         self.scheduler = Scheduler(self)
         self.streams = Streams(self)
         self.management = Management(self)
@@ -240,6 +243,7 @@ class Network:
     def tick(self) -> None:
         """Execute one round."""
         self._round(self.clock.next_round(), self._query_statistics())
+        self.waiting.tell()
 
     def _query_statistics(self) -> list[list[Any]]:
         """What queries changed since the last round: they are not recorded one by one."""
@@ -258,6 +262,7 @@ class Network:
         self.clock.now = now
         self.scheduler.round()
         self.ingress.forget(now)
+        self.certified.clear()
         return [self.scheduler.instructions, self.burned, sum(c.cycles for c in self.canisters.values())]
 
     @recorded(ValueError)

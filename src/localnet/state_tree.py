@@ -1,4 +1,4 @@
-"""The certified state of a subnet: builds its tree once a round, and cuts certificates out of it.
+"""The certified state of a subnet: its tree of one round, made from what changed, and certificates cut out of it.
 
 Times, call statuses, canisters and subnets under the paths of the IC interface specification ("The system
 state tree"). Who may read which path is decided in `ic_api`.
@@ -21,25 +21,70 @@ if TYPE_CHECKING:
     from localnet.network import Network, Subnet
 
 
+class CertifiedParts:
+    """The parts of the certified state that grow with the network, kept from round to round.
+
+    What a round changed is put in when a certificate is asked for: calls by the network's note of those that changed,
+    canisters by a look at each.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._calls: dict[bytes, Tree] = {}
+        self._canisters: dict[bytes, Tree] = {}
+        self._known: dict[bytes, tuple[bytes, object]] = {}
+        """Subnet of each canister in the trees, and what its entry was made from."""
+        self._fixed = {
+            b"subnet": tree({subnet.id: _subnet(subnet) for subnet in network.subnets.values()}),
+            b"canister_ranges": tree(_range_shards(network.subnets.values())),
+        }
+
+    def tree(self, subnet: Subnet) -> Tree:
+        """The tree of a subnet as of now."""
+        self._update_calls()
+        self._update_canisters()
+        return tree(
+            {
+                b"time": uleb128(self._network.clock.now),
+                b"canister": self._canisters.get(subnet.id, Tree()),
+                b"request_status": self._calls.get(subnet.id, Tree()),
+                **self._fixed,
+            }
+        )
+
+    def _update_calls(self) -> None:
+        history = self._network.ingress
+        for rid in history.changed:
+            entry = history.get(rid)
+            if entry is not None:
+                entry.certified = True
+                self._calls[entry.subnet] = self._calls.get(entry.subnet, Tree()).with_(rid, _status(entry))
+            else:
+                self._calls = {subnet: calls.without(rid) for subnet, calls in self._calls.items()}
+        history.changed.clear()
+
+    def _update_canisters(self) -> None:
+        canisters = self._network.canisters
+        for canister in canisters.values():
+            source = (tuple(canister.settings.controllers), canister.certified_data, canister.module)
+            known = self._known.get(canister.id)
+            if known is None or known[1] != source:
+                self._known[canister.id] = canister.subnet, source
+                entries = self._canisters.get(canister.subnet, Tree())
+                self._canisters[canister.subnet] = entries.with_(canister.id, tree(_canister(canister)))
+        if len(self._known) > len(canisters):
+            for gone in self._known.keys() - canisters.keys():
+                subnet, _ = self._known.pop(gone)
+                self._canisters[subnet] = self._canisters[subnet].without(gone)
+
+
 class CertifiedState:
     """A subnet's tree as of one round, with its signature once somebody asked for it."""
 
     def __init__(self, network: Network, subnet: Subnet) -> None:
         self.round = network.round_number
         self._subnet = subnet
-        self.tree = tree(
-            {
-                b"time": uleb128(network.clock.now),
-                b"canister": {c.id: _canister(c) for c in network.canisters.values() if c.subnet == subnet.id},
-                b"request_status": {
-                    rid: entry.certified or _status(entry)
-                    for rid, entry in network.ingress.entries.items()
-                    if entry.subnet == subnet.id
-                },
-                b"subnet": {other.id: _subnet(other) for other in network.subnets.values()},
-                b"canister_ranges": _range_shards(network.subnets.values()),
-            }
-        )
+        self.tree = network.certified_parts.tree(subnet)
         self._signing = threading.Lock()
         self._signature: bytes | None = None
         self._delegation: dict[str, bytes] | None = None
@@ -47,7 +92,7 @@ class CertifiedState:
         self._time = network.clock.now
 
     def certificate(self, paths: Iterable[Path]) -> bytes:
-        """A CBOR certificate that reveals ``time`` and the given paths. May take 20 ms to sign."""
+        """A CBOR certificate that reveals ``time`` and the given paths."""
         # One signature a round, however many wait for it at once.
         with self._signing:
             if self._signature is None:
@@ -102,22 +147,23 @@ def _canister(canister: Canister) -> dict[bytes, Any]:
     return content
 
 
+_PROCESSING = tree({b"status": b"processing"})
+
+
 def _status(entry: Ingress) -> Tree:
     response = entry.response
     if response is None:
-        return tree({b"status": b"processing"})
-    content = {b"status": b"replied"}
+        return _PROCESSING
     if isinstance(response, Reply):
-        content[b"reply"] = response.data
-    else:
-        content = {
+        return tree({b"status": b"replied", b"reply": response.data})
+    return tree(
+        {
             b"status": b"rejected",
             b"reject_code": uleb128(int(response.code)),
             b"reject_message": response.message.encode(),
             b"error_code": f"IC{response.error_code:04}".encode(),
         }
-    entry.certified = tree(content)
-    return entry.certified
+    )
 
 
 def _ranges(subnet: Subnet) -> list[list[bytes]]:

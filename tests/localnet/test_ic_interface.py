@@ -161,7 +161,7 @@ def reconstruct(tree: Any) -> bytes:
 
 
 def verify(certificate: dict[str, Any], root_key: bytes) -> None:
-    """Check a certificate's BLS signature with another library than the one that signed."""
+    """Check a certificate's BLS signature against the root key, by pairings."""
     message = b"\x0dic-state-root" + reconstruct(certificate["tree"])
     signature, key = blst.P1_Affine(certificate["signature"]), blst.P2_Affine(root_key[-96:])
     domain = b"BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_NUL_"

@@ -128,7 +128,7 @@ def test_keys_ids_time_and_answers_stay_over_a_restart(tmp_path: Path) -> None:
         assert world.network.root.certifier.der_public_key == root
         assert world.response(rid) == response == Reply((1).to_bytes(8, "little"))
         assert rid is not None
-        assert world.network.ingress[rid].done.is_set()
+        assert world.network.ingress[rid].response == response
         assert signed in world.network.replays
         assert world.network.clock.now == now
         assert world.deploy() not in (canister_id, rid)
