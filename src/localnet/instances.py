@@ -110,9 +110,9 @@ class Instances:
     def create(self, kinds: Sequence[str], start: int | None = None, state_dir: Path | None = None) -> Instance:
         """Create a network of subnets of these kinds; ``start`` is its first time in nanoseconds.
 
-        With ``state_dir`` its state is kept in that folder, and comes from there if there is one already: then kinds
-        may be empty. Raises `StateError` when the folder can't be used, `BadRequest` for what doesn't suit the state
-        in it, or without any subnet.
+        With ``state_dir`` its state is kept in that folder. If there is one already the network goes on from it, as
+        on PocketIC: it has the subnets it had, whatever the kinds are, and ``start`` counts unless its time is later.
+        Raises `StateError` when the folder can't be used, `BadRequest` for another seed, or without any subnet.
         """
         folder = StateFolder(state_dir) if state_dir is not None else None
         try:
@@ -128,12 +128,14 @@ class Instances:
                 if folder is not None:
                     folder.attach(network)
             elif folder is not None:
-                self._check_loaded(network, kinds, start)
+                if network.seed != self._options.seed:
+                    text = f"the state folder holds a network of seed {network.seed}, not {self._options.seed}"
+                    raise BadRequest(text)
                 folder.attach(network)
                 wanted = self._options.limits, self._options.capacity
                 if (network.limits, network.capacity) != wanted:
                     network.set_limits(*(list(astuple(bounds)) for bounds in wanted))
-                if start is not None:
+                if start is not None and start > network.clock.now:
                     network.set_time(start)
         except BaseException:
             if folder is not None:
@@ -154,16 +156,6 @@ class Instances:
             shims=self._shims,
             verbose=self._options.verbose,
         )
-
-    def _check_loaded(self, network: Network, kinds: Sequence[str], start: int | None) -> None:
-        """Raise `BadRequest` when a loaded network isn't what was asked for."""
-        have = [subnet.kind for subnet in network.subnets.values()]
-        if kinds and list(kinds) != have:
-            raise BadRequest(f"the state folder holds subnets of the kinds {', '.join(have)}, not {', '.join(kinds)}")
-        if network.seed != self._options.seed:
-            raise BadRequest(f"the state folder holds a network of seed {network.seed}, not {self._options.seed}")
-        if start is not None and start < network.clock.now:
-            raise BadRequest(f"initial_time is {start}, before the time of the saved state, {network.clock.now}")
 
     def get(self, number: str) -> Instance:
         """The instance with that number. Raises `BadRequest`."""

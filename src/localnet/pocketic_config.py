@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from localnet.clock import GENESIS
 from localnet.errors import BadRequest
 from localnet.network import LISTED_KINDS, NAMED_KINDS
 from localnet.pocketic_json import field, optional, shortened
 
 MAX_SUBNETS = 100
-_INERT = {"icp_config": "Disabled", "incomplete_state": "Disabled"}
-"""Values that ask for nothing this network doesn't do anyway."""
+_INERT = {"icp_config": ("Disabled",), "incomplete_state": ("Disabled", "Enabled")}
+"""Values that ask for nothing this network doesn't do anyway: no kill leaves its saved state incomplete."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Configuration:
     """Its first time in nanoseconds."""
     gateway: GatewayConfiguration | None
     state_dir: Path | None
-    """Folder its state is kept in; kinds may be empty if there is one in it."""
+    """Folder its state is kept in; if there is one in it, its subnets count and not the kinds, which may be empty."""
 
 
 def configuration(body: Any) -> Configuration:
@@ -100,11 +101,11 @@ def _refuse_options(body: dict[str, Any]) -> None:
     """Raise `BadRequest` for options that would change what a canister sees, if they did anything."""
     for name in ("icp_features", "icp_config"):
         for option, value in (optional(body, name, dict) or {}).items():
-            if value is not None and value != _INERT.get(name):
+            if value is not None and value not in _INERT.get(name, ()):
                 raise BadRequest(f"{name} are not supported: {shortened(option)}")
     for name in ("bitcoind_addr", "dogecoind_addr", "incomplete_state", "mainnet_nns_subnet_id"):
         value = body.get(name)
-        if value and value != _INERT.get(name):
+        if value and value not in _INERT.get(name, ()):
             raise BadRequest(f"{name} is not supported")
 
 
@@ -113,7 +114,10 @@ def _initial_time(initial: dict[str, Any] | None) -> tuple[bool, int | None]:
     if initial is None:
         return False, None
     if "Timestamp" in initial:
-        return False, nanoseconds(initial["Timestamp"])
+        start = nanoseconds(initial["Timestamp"])
+        if start < GENESIS:
+            raise BadRequest(f"initial_time is {start}, it must not be before {GENESIS}")
+        return False, start
     progress = field(initial, "AutoProgress", dict)
     check_auto_progress(progress)
     return True, None

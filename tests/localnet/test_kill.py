@@ -8,15 +8,20 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cbor2
 import httpx
 import pytest
+from ic.identity import Identity
+from ic.principal import Principal
 
-from localnet import candid
+from localnet import candid, ingress
 from localnet import management_types as types
+from tests.localnet.test_ic_interface import signed
 from tests.localnet.wat import canister, number
 
 pytestmark = pytest.mark.localnet_only("kills localnet")
@@ -33,13 +38,13 @@ LEDGER = """
 """
 """Appends its 8-byte arguments to stable memory, and answers with how many it has."""
 PROGRAM = """
-import sys
-from localnet import state_folder
+from localnet import ingress, state_folder
 state_folder.MAX_REPLAY_SECONDS = 0.03
+ingress.MAX_ANSWERED = {answers}
 from localnet.__main__ import main
 main()
 """
-"""localnet with checkpoints all the time, so that kills meet them."""
+"""localnet with checkpoints all the time, so that kills meet them, and with a number of answers that it holds."""
 CLIENTS = 3
 KILLS = 5
 
@@ -47,8 +52,9 @@ KILLS = 5
 class Victim:
     """A standalone localnet with a state folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, answers: int = ingress.MAX_ANSWERED) -> None:
         self._folder = folder
+        self._program = PROGRAM.format(answers=answers)
         self._log = (folder / "log").open("ab")
         self.process: subprocess.Popen[bytes]
         self.url = ""
@@ -57,14 +63,14 @@ class Victim:
         port_file = self._folder / "port"
         port_file.unlink(missing_ok=True)
         options = ["--listen", "127.0.0.1:0", "--auto-progress", "--state-dir", str(self._folder / "state")]
-        command = [sys.executable, "-c", PROGRAM, *options, "--port-file", str(port_file)]
+        command = [sys.executable, "-c", self._program, *options, "--port-file", str(port_file)]
         self.process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
         give_up = time.monotonic() + 60
         while not (port_file.exists() and "\n" in port_file.read_text()):
             assert self.process.poll() is None, (self._folder / "log").read_text()
             assert time.monotonic() < give_up
             time.sleep(0.02)
-        self.url = f"http://127.0.0.1:{port_file.read_text().strip()}/instances/0/"
+        self.url = f"http://127.0.0.1:{port_file.read_text().strip()}/instances/0"
 
     def end(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
@@ -173,17 +179,83 @@ def check(client: httpx.Client, target: bytes, accounts: list[Account]) -> None:
             answer = wait(client, message)
             assert "Ok" in answer
             assert account.answered.setdefault(mine, answer) == answer
-    body = {"canister_id": _b64(target)}
-    content = base64.b64decode(client.post("read/get_stable_memory", json=body).json()["blob"])
-    query = {"sender": "BA==", "effective_principal": "None", "method": "count", "payload": "", **body}
-    count = number(base64.b64decode(client.post("read/query", json=query).json()["Ok"]))
-    there = [number(content[8 * at : 8 * at + 8]) for at in range(count)]
-    assert len(set(there)) == count, "a call was executed twice"
+    there = ledger(client, target)
+    assert len(set(there)) == len(there), "a call was executed twice"
     for account in accounts:
         assert account.acknowledged.keys() <= set(there), "an acknowledged call is lost"
         for mine, answer in account.answered.items():
             assert there[number(base64.b64decode(answer["Ok"])) - 1] == mine
     assert set(there) <= set().union(*(account.sent for account in accounts)), "a call came from nowhere"
+
+
+def ledger(client: httpx.Client, target: bytes) -> list[int]:
+    """The numbers the canister took in."""
+    body = {"canister_id": _b64(target)}
+    content = base64.b64decode(client.post("read/get_stable_memory", json=body).json()["blob"])
+    query = {"sender": "BA==", "effective_principal": "None", "method": "count", "payload": "", **body}
+    count = number(base64.b64decode(client.post("read/query", json=query).json()["Ok"]))
+    return [number(content[8 * at : 8 * at + 8]) for at in range(count)]
+
+
+def signed_call(target: bytes, user: Identity, mine: int) -> bytes:
+    """The body of a signed call that adds a number."""
+    content = {
+        "request_type": "call",
+        "sender": user.sender().bytes,
+        "canister_id": target,
+        "method_name": "add",
+        "arg": mine.to_bytes(8, "little"),
+        "ingress_expiry": time.time_ns() + 240 * 10**9,
+    }
+    return cbor2.dumps(signed(content, user))
+
+
+def send(client: httpx.Client, target: bytes, body: bytes) -> None:
+    """Send a signed call, which must be accepted."""
+    path, headers = f"api/v2/canister/{Principal(target)}/call", {"content-type": "application/cbor"}
+    assert client.post(path, content=body, headers=headers).status_code == 202
+
+
+def keep_signing(url: str, target: bytes, user: Identity, numbers: Iterator[int], sent: dict[int, bytes]) -> None:
+    """Send signed calls until the server is gone."""
+    with contextlib.suppress(httpx.TransportError), httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
+        while True:
+            mine = next(numbers)
+            sent[mine] = signed_call(target, user, mine)
+            send(client, target, sent[mine])
+
+
+def test_signed_calls_sent_again_after_a_kill_are_carried_out_once(tmp_path: Path) -> None:
+    seed = random.SystemRandom().randrange(1 << 32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    victim = Victim(tmp_path, answers=3)
+    user, numbers = Identity(), iter(range(1 << 32))
+    sent: dict[int, bytes] = {}
+    unsigned: list[int] = []
+    victim.start()
+    try:
+        with httpx.Client(base_url=victim.url, timeout=30, trust_env=False) as client:
+            target = deploy(client)
+        for _ in range(3):
+            thread = threading.Thread(target=keep_signing, args=(victim.url, target, user, numbers, sent))
+            thread.start()
+            time.sleep(chance.uniform(0.3, 0.9))
+            victim.end(signal.SIGKILL)
+            thread.join(60)
+            victim.start()
+            with httpx.Client(base_url=victim.url, timeout=30, trust_env=False) as client:
+                # As clients do that don't know whether their calls arrived.
+                for body in [*sent.values(), *reversed(sent.values())]:
+                    send(client, target, body)
+                # Its turn comes after all of those.
+                unsigned.append(next(numbers))
+                wait(client, submit(client, target, "add", unsigned[-1].to_bytes(8, "little")))
+                assert sorted(ledger(client, target)) == sorted([*sent, *unsigned])
+        assert len(sent) > 20
+    finally:
+        victim.process.kill()
+        victim.process.wait(30)
 
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
