@@ -50,10 +50,13 @@ KILLS = 5
 
 
 class Victim:
-    """A standalone localnet with a state folder."""
+    """A localnet with a state folder: a standalone one, or one that waits for instances to be created."""
 
-    def __init__(self, folder: Path, answers: int = ingress.MAX_ANSWERED) -> None:
+    def __init__(self, folder: Path, answers: int = ingress.MAX_ANSWERED, *, standalone: bool = True) -> None:
         self._folder = folder
+        self.state = folder / "state"
+        listen = ["--listen", "127.0.0.1:0", "--auto-progress", "--state-dir", str(self.state)]
+        self._options = listen if standalone else []
         self._program = PROGRAM.format(answers=answers)
         self._log = (folder / "log").open("ab")
         self.process: subprocess.Popen[bytes]
@@ -62,8 +65,7 @@ class Victim:
     def start(self) -> None:
         port_file = self._folder / "port"
         port_file.unlink(missing_ok=True)
-        options = ["--listen", "127.0.0.1:0", "--auto-progress", "--state-dir", str(self._folder / "state")]
-        command = [sys.executable, "-c", self._program, *options, "--port-file", str(port_file)]
+        command = [sys.executable, "-c", self._program, *self._options, "--port-file", str(port_file)]
         self.process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
         give_up = time.monotonic() + 60
         while not (port_file.exists() and "\n" in port_file.read_text()):
@@ -258,12 +260,34 @@ def test_signed_calls_sent_again_after_a_kill_are_carried_out_once(tmp_path: Pat
         victim.process.wait(30)
 
 
+def test_a_kill_leaves_the_whole_state_of_an_instance_a_client_created(tmp_path: Path) -> None:
+    victim = Victim(tmp_path, standalone=False)
+    config = {
+        "subnet_config_set": {"application": [{}]},
+        "state_dir": str(victim.state),
+        "initial_time": {"AutoProgress": {"artificial_delay_ms": None}},
+    }
+    target, messages = b"", []
+    for ending in (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
+        victim.start()
+        with httpx.Client(base_url=victim.url, timeout=30, trust_env=False) as client:
+            created = client.post(victim.url.removesuffix("/0"), json=config)
+            assert (created.status_code, created.json()["Created"]["instance_id"]) == (201, 0)
+            target = target or deploy(client)
+            for message in messages:
+                assert "Ok" in wait(client, message)
+            assert ledger(client, target) == list(range(len(messages)))
+            for _ in range(3):
+                messages.append(submit(client, target, "add", len(messages).to_bytes(8, "little")))
+        victim.end(ending)
+
+
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
 def test_a_server_that_ends_gives_its_folder_free(tmp_path: Path, ending: signal.Signals) -> None:
     victim = Victim(tmp_path)
     victim.start()
     second = subprocess.run(
-        [sys.executable, "-m", "localnet", "--listen", "127.0.0.1:0", "--state-dir", str(tmp_path / "state")],
+        [sys.executable, "-m", "localnet", "--listen", "127.0.0.1:0", "--state-dir", str(victim.state)],
         capture_output=True,
         text=True,
         check=False,
