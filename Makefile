@@ -11,7 +11,7 @@ WORKERS ?= 2
 export POCKET_IC_MUTE_SERVER ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-localnet lint bench bench-messages wasm template did system clean
+.PHONY: help run test test-localnet lint bench bench-messages soak wasm template did system clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ bench: wasm ## Instructions, stable accesses and bytes of the canisters' operati
 
 bench-messages: wasm ## What messages cost at 0 to 1 000 000 stored ones; ARGS='--quick --json'
 	@$(BIN)/python -m bench.messages $(ARGS)
+
+soak: wasm ## A million messages through one zone at its limit, with 20 upgrades; ARGS='--save' keeps the figures
+	@$(BIN)/python -m bench.soak $(ARGS)
 
 wasm: template ## Build both canisters' Wasm, Candid and manifest into build/
 	@for name in $(CANISTERS); do $(BIN)/python -m canister_build $$name --builder template || exit 1; done
