@@ -152,16 +152,16 @@ class Bench:
             ),
         }
         first["duplicate by add_message"][1]()
-        upgrade = after = 0
+        # Before any upgrade has left an index behind.
+        zone.upgrade(skip_pre_upgrade=True)
+        before = zone.cost()
+        zone.settle()
+        index, upgrade, after = (zone.cost() - before).fuel, 0, 0
         for operation, (count, call) in first.items():
             upgrade = zone.upgrade()
             self._row(f"first {operation} after an upgrade", count, [call])
             zone.settle()
             after = max(after, zone.heap_bytes)
-        zone.upgrade(skip_pre_upgrade=True)
-        before = zone.cost()
-        zone.settle()
-        index = zone.cost().fuel - before.fuel
         self.levels.append(Level(self.keys, self.stored, self._usage(), zone.stable_pages, heap, after, upgrade, index))
 
     def _ask(self, method: str, arguments: Sequence[c.Type], *values: Any) -> Call:
@@ -219,8 +219,9 @@ def main() -> None:
     parser.add_argument("--save", action="store_true", help="keep the result in bench/results/messages.json")
     parser.add_argument("--seed", type=int, default=1, help="seed of the random ciphertexts (default: 1)")
     options = parser.parse_args()
+    source = origin(options.seed)
     rows, levels = measure(options.seed, [level for level in LEVELS if level <= 10_000 or not options.quick])
-    result = {**origin(options.seed), "rows": [asdict(row) for row in rows], "levels": [asdict(at) for at in levels]}
+    result = {**source, "rows": [asdict(row) for row in rows], "levels": [asdict(at) for at in levels]}
     if options.save:
         save("messages", result)
     if options.json:

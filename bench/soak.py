@@ -298,7 +298,7 @@ def main() -> None:
     parser.add_argument("--save", action="store_true", help="keep the figures in bench/results/soak.json")
     parser.add_argument("--seed", type=int, default=1, help="seed of keys, texts and batches (default: 1)")
     options = parser.parse_args()
-    started = time.monotonic()
+    source, started = origin(options.seed), time.monotonic()
     soak = Soak(options.seed)
     print(f"seed {options.seed}: {options.messages:,} messages, {options.upgrades} upgrades, limit {MAX_BYTES:,} bytes")
     stretches: list[Stretch] = []
@@ -317,7 +317,7 @@ def main() -> None:
     print("everything read again at the end: nothing wrong")
     if options.save:
         figures = {"messages": soak.added, "calls": soak.calls, "max_bytes": MAX_BYTES, "keys": KEYS}
-        save("soak", {**origin(options.seed), **figures, "stretches": [asdict(item) for item in stretches]})
+        save("soak", {**source, **figures, "stretches": [asdict(item) for item in stretches]})
 
 
 if __name__ == "__main__":
