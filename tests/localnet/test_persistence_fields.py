@@ -28,7 +28,7 @@ pytestmark = pytest.mark.localnet_only("looks into localnet's state")
 
 MADE_ANEW = {
     "_network", "network", "lock", "work", "modules", "shims", "pool", "certified", "recorder", "scheduler",
-    "certifier", "node", "installer", "queries", "done", "root",
+    "certifier", "node", "installer", "queries", "root", "certified_parts", "waiting", "changed",
 }  # fmt: skip
 """Attributes a loaded network has its own of."""
 
