@@ -1,9 +1,9 @@
-"""The Candid types of the factory's interface: the wire contract's, and those of the release methods.
+"""The Candid types of the factory's interface: the wire contract's, and those of the factory's own methods.
 
-Declarations only. Units: sizes in bytes, `published_at` in ns since 1970, hashes SHA-256.
+Declarations only. Units: sizes in bytes, times in ns since 1970, amounts in cycles, hashes SHA-256.
 """
 
-from kybra import Record, Variant, blob, nat, nat32, nat64, null, text
+from kybra import Opt, Principal, Record, Variant, Vec, blob, nat, nat32, nat64, null, text
 
 
 class ReleaseChunk(Record):
@@ -45,3 +45,17 @@ class CreationBudget(Record):
     daily_limit: nat32
     used: nat32
     window_ends_at: nat64
+
+
+class AuditEntry(Record):
+    number: nat64
+    time: nat64
+    caller: Principal
+    subject: Opt[Principal]
+    action: text
+    details: text
+
+
+class AuditPage(Record):
+    entries: Vec[AuditEntry]
+    next_number: nat64

@@ -5,11 +5,14 @@ stops half way is taken up where it stopped when its creator asks again; the can
 happens after the creation. Each flow returns its result and an error text, one of which is empty.
 """
 
-from kybra import Async, Principal, Tuple, blob, ic, text
+from kybra import Async, Tuple, blob, ic, text
 
+from canister_kit.status import CanisterIdRecord
 from factory.battery import RESERVE, Battery
+from factory.children import LIVE, Child, Children
+from factory.principals import to_principal, to_text
 from factory.releases import Entry, ReleaseStore
-from factory.services import CanisterIdRecord, management
+from factory.services import management
 from factory.zones import CREATED, INSTALLED, Zone, ZoneIndex
 
 CREATION_CYCLES = 1_500_000_000_000
@@ -23,6 +26,7 @@ def create_zone(
     zones: ZoneIndex,
     releases: ReleaseStore,
     battery: Battery,
+    children: Children,
     creator: bytes,
     zone_id: str,
     zone: Zone,
@@ -45,7 +49,7 @@ def create_zone(
         if fault:
             return b"", fault
         zone.asked_at = ic.time()
-        fault = yield create_canister(zones, creator, zone_id, zone)
+        fault = yield create_canister(zones, children, creator, zone_id, zone)
         if fault:
             return b"", fault
     fault = yield install(releases, release, zone, zone_id, call_token)
@@ -53,6 +57,10 @@ def create_zone(
         return b"", f"{fault}; the canister {to_text(zone.canister)} is kept: ask again"
     zone.stage = INSTALLED
     zones.store(creator, zone_id, zone)
+    child = children.get(zone.canister)
+    if child is not None:
+        child.stage = LIVE
+        children.put(zone.canister, child)
     battery.register(zone.canister, ic.time())
     return zone.canister, ""
 
@@ -73,7 +81,7 @@ def admission_fault(zones: ZoneIndex) -> str:
     return ""
 
 
-def create_canister(zones: ZoneIndex, creator: bytes, zone_id: str, zone: Zone) -> Async[text]:
+def create_canister(zones: ZoneIndex, children: Children, creator: bytes, zone_id: str, zone: Zone) -> Async[text]:
     """Creates the canister and files it at once; returns what went wrong, or ""."""
     now = ic.time()
     budget = zones.budget(now)
@@ -88,6 +96,7 @@ def create_canister(zones: ZoneIndex, creator: bytes, zone_id: str, zone: Zone) 
     zone.canister = answer.Ok["canister_id"].bytes
     zone.stage = CREATED
     zones.store(creator, zone_id, zone)
+    children.put(zone.canister, Child(zone_id, creator, ic.time()))
     return ""
 
 
@@ -141,13 +150,3 @@ def install_argument(zone: Zone, zone_id: str, call_token: bytes | None) -> byte
         f'(record {{ zone_id = "{zone_id}"; rpc_host = "{zone.rpc_host}"; rpc_path = "{zone.rpc_path}"; '
         f'cycles_requester_id = principal "{ic.id().to_str()}"; call_token = {token} }})'
     )
-
-
-def to_principal(raw: bytes) -> Principal:
-    """A principal from its bytes."""
-    return Principal.from_hex(raw.hex())
-
-
-def to_text(raw: bytes) -> str:
-    """A principal's text from its bytes."""
-    return to_principal(raw).to_str()

@@ -4,10 +4,13 @@ Sizes include Candid framing (a blob or text costs up to 11 bytes on top) and ar
 never change once a release is out. What the keys and values hold is drawn in the module that owns each map.
 """
 
-from kybra import StableBTreeMap, blob, text
+from kybra import StableBTreeMap, blob, nat64, text
 
 settings_map = StableBTreeMap[text, blob](memory_id=0, max_key_size=48, max_value_size=1024)
 children_map = StableBTreeMap[blob, blob](memory_id=1, max_key_size=48, max_value_size=128)
 zones_map = StableBTreeMap[blob, blob](memory_id=2, max_key_size=96, max_value_size=700)
 releases_map = StableBTreeMap[blob, blob](memory_id=3, max_key_size=48, max_value_size=2048)
 release_pieces_map = StableBTreeMap[blob, blob](memory_id=4, max_key_size=56, max_value_size=65_552)
+custody_map = StableBTreeMap[blob, blob](memory_id=5, max_key_size=48, max_value_size=1024)
+lists_map = StableBTreeMap[blob, blob](memory_id=6, max_key_size=96, max_value_size=48)
+audit_map = StableBTreeMap[nat64, blob](memory_id=7, max_key_size=16, max_value_size=700)

@@ -35,6 +35,8 @@ _RELEASE = Method(
 )
 _UPLOADED = Method("get_release_upload", [c.BLOB], [c.opt(c.record(chunks=c.NAT32, bytes=c.NAT64))], query=True)
 _REFRESH_CONTROLLERS = Method("refresh_controllers", [], [c.vec(c.PRINCIPAL)])
+_ADMINS = Method("get_admins", [], [c.vec(c.PRINCIPAL)], query=True)
+_ADD_ADMIN = Method("add_admin", [c.PRINCIPAL], [c.variant(ok=c.NULL, err=c.TEXT)])
 _CREATE = Method("create_zone_availability_canister", [c.TEXT, c.TEXT, c.TEXT], [c.PRINCIPAL])
 _CREATE_WITH_TOKEN = Method(
     "create_zone_availability_canister_with_token", [c.TEXT, c.TEXT, c.TEXT, c.opt(c.BLOB)], [c.PRINCIPAL]
@@ -52,8 +54,16 @@ class Factory:
     canister: bytes
 
     def refresh_controllers(self) -> list[bytes]:
-        """Make the factory look up its own controllers, which are its admins; returns them. At most once a minute."""
+        """Make the factory look up its own controllers, who keep its list of admins; returns them. Once a minute."""
         return _REFRESH_CONTROLLERS(self.agent, self.canister)
+
+    def admins(self) -> list[bytes]:
+        """Return the principals of the factory's admins."""
+        return _ADMINS(self.agent, self.canister)
+
+    def add_admin(self, admin: bytes) -> None:
+        """Make a principal an admin; for the factory's controllers."""
+        ok_or_raise("add_admin", _ADD_ADMIN(self.agent, self.canister, admin))
 
     def upload_release(self, wasm: bytes, progress: Progress) -> bytes:
         """Upload a zone Wasm in chunks, from where an earlier upload of it ended; returns its SHA-256."""

@@ -5,48 +5,24 @@ import hashlib
 import pytest
 from ic.principal import Principal
 
+from factory.admins import FIRST_ADMIN
 from tests.support.actor import Actor
-from tests.support.network import ANONYMOUS, CallRejected
+from tests.support.factories import T, deploy_factory, publish, rejection
+from tests.support.network import ANONYMOUS
 from tests.support.zones import BATTERY, RPC_HOST, TEAM, ZONE_ID, deploy_zone, join, key_id, member
 
-CHUNK = 1_000_000
-T = 10**12
 CREATION = (ZONE_ID, RPC_HOST, "/")
 
 
 @pytest.fixture
 def factory(network, factory_build):
-    return Actor(
-        network, network.deploy(factory_build.wasm, cycles=100 * T, controllers=[TEAM], sender=TEAM), factory_build.did
-    )
+    return deploy_factory(network, factory_build)
 
 
 @pytest.fixture
 def ready(factory, zone_build):
-    factory.call("refresh_controllers", sender=TEAM)
     publish(factory, zone_build.wasm)
     return factory
-
-
-def upload(factory: Actor, wasm: bytes) -> bytes:
-    digest = hashlib.sha256(wasm).digest()
-    for index, start in enumerate(range(0, len(wasm), CHUNK)):
-        chunk = {"wasm_hash": digest, "index": index, "data": wasm[start : start + CHUNK]}
-        assert factory.call("upload_release_chunk", chunk, sender=TEAM) == ("ok", index + 1)
-    return digest
-
-
-def publish(factory: Actor, wasm: bytes, version: int = 1000) -> bytes:
-    digest = upload(factory, wasm)
-    notice = {"version": version, "wasm_hash": digest, "notes": "first"}
-    assert factory.call("publish_release", notice, sender=TEAM) == ("ok", None)
-    return digest
-
-
-def rejection(factory: Actor, method: str, *values, sender=ANONYMOUS) -> str:
-    with pytest.raises(CallRejected) as caught:
-        factory.call(method, *values, sender=sender)
-    return caught.value.message
 
 
 def test_a_zone_is_created_from_the_release_and_works(ready, zone_build):
@@ -120,9 +96,7 @@ def test_the_daily_limit_holds_and_turns(ready):
 
 
 def test_a_poor_factory_creates_nothing_and_says_what_it_holds(network, factory_build, zone_build):
-    canister = network.deploy(factory_build.wasm, cycles=6 * T, controllers=[TEAM], sender=TEAM)
-    factory = Actor(network, canister, factory_build.did)
-    factory.call("refresh_controllers", sender=TEAM)
+    factory = deploy_factory(network, factory_build, 6 * T)
     publish(factory, zone_build.wasm)
     refused = rejection(factory, "create_zone_availability_canister", *CREATION, sender=member(1))
     assert "a creation takes 1500000000000 and the reserve of 5000000000000 is never touched" in refused
@@ -136,7 +110,6 @@ def test_without_a_release_there_is_nothing_to_install(factory):
 
 def test_a_failed_installation_is_taken_up_where_it_stopped(factory, zone_build):
     network = factory.network
-    factory.call("refresh_controllers", sender=TEAM)
     publish(factory, b"\x00asm no module")
     refused = rejection(factory, "create_zone_availability_canister", *CREATION, sender=member(1))
     assert "installing the code failed" in refused
@@ -175,15 +148,33 @@ def test_bytes_with_another_hash_are_never_published(ready):
     assert ready.call("get_release")["version"] == 1000
 
 
-def test_admins_are_the_controllers_and_follow_them(factory):
+def test_admins_are_a_list_that_the_controllers_keep(network, factory_build):
+    canister = network.deploy(factory_build.wasm, cycles=100 * T, controllers=[TEAM], sender=TEAM)
+    factory = Actor(network, canister, factory_build.did)
     chunk = {"wasm_hash": bytes(32), "index": 0, "data": b"x"}
-    assert "call refresh_controllers once" in rejection(factory, "upload_release_chunk", chunk, sender=TEAM)
+    assert factory.call("get_admins") == [FIRST_ADMIN.bytes]
+    assert "call refresh_controllers once" in rejection(factory, "add_admin", member(5).bytes, sender=TEAM)
     assert factory.call("refresh_controllers", sender=member(1)) == [TEAM.bytes]
+    assert "not a controller" in rejection(factory, "add_admin", member(5).bytes, sender=member(5))
+    assert factory.call("add_admin", member(5).bytes, sender=TEAM) == ("ok", None)
+    assert factory.call("upload_release_chunk", chunk, sender=member(5)) == ("ok", 1)
+    assert "not an admin" in rejection(factory, "upload_release_chunk", chunk, sender=TEAM)
+    assert factory.call("remove_admin", FIRST_ADMIN.bytes, sender=TEAM) == ("ok", None)
+    refused = factory.call("remove_admin", member(5).bytes, sender=TEAM)
+    assert refused == ("err", "the last admin stays: add another one first")
+    assert factory.call("get_admins") == [member(5).bytes]
+    log = factory.call("get_audit_log", None, 10)
+    assert [(act["action"], act["caller"], act["subject"]) for act in log["entries"]] == [
+        ("remove_admin", TEAM.bytes, FIRST_ADMIN.bytes),
+        ("add_admin", TEAM.bytes, member(5).bytes),
+    ]
+
+
+def test_controllers_are_read_again_at_most_once_a_minute(factory):
     factory.network.update_settings(factory.id, sender=TEAM, controllers=[TEAM, member(5)])
     assert factory.call("refresh_controllers", sender=member(1)) == [TEAM.bytes]
     factory.network.advance(60)
     assert sorted(factory.call("refresh_controllers", sender=member(1))) == sorted([TEAM.bytes, member(5).bytes])
-    assert factory.call("upload_release_chunk", chunk, sender=member(5)) == ("ok", 1)
 
 
 def test_a_thirsty_child_drinks_within_its_quota(ready, zone_build):

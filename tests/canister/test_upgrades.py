@@ -11,6 +11,7 @@ import pytest
 
 import canister_build
 from tests.support.actor import Actor, init_argument
+from tests.support.factories import deploy_factory, publish
 from tests.support.network import CallRejected
 from tests.support.zones import RPC_HOST, TEAM, ZONE_ID, deploy_zone, join, key_id, member, zone_init
 
@@ -103,11 +104,7 @@ def test_a_reinstalled_zone_is_empty(full_zone, zone_build):
 
 
 def test_a_factory_keeps_everything_through_an_upgrade(network, factory_build, zone_build):
-    from tests.canister.test_factory import publish
-
-    canister_id = network.deploy(factory_build.wasm, cycles=100 * T, controllers=[TEAM], sender=TEAM)
-    factory = Actor(network, canister_id, factory_build.did)
-    factory.call("refresh_controllers", sender=TEAM)
+    factory = deploy_factory(network, factory_build)
     publish(factory, zone_build.wasm)
     created = factory.call("create_zone_availability_canister", ZONE_ID, RPC_HOST, "/", sender=member(1))
 
@@ -117,6 +114,8 @@ def test_a_factory_keeps_everything_through_an_upgrade(network, factory_build, z
             factory.call("get_my_zone", ZONE_ID, sender=member(1)),
             factory.call("get_release"),
             factory.call("get_creation_budget"),
+            factory.call("get_admins"),
+            factory.call("get_audit_log", None, 100),
         ]
 
     before = state()

@@ -6,8 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory.admins import Admins
+from factory import audit as audit_module
+from factory.admins import FIRST_ADMIN, MAX_ADMINS, Admins
+from factory.audit import AuditLog
 from factory.battery import AGGREGATE_LIMIT, CHILD_LIMIT, MIN_CYCLES, RESERVE, Battery, Refusal
+from factory.children import FUNDED, LIVE, SHARED, Child, Children
+from factory.lists import PrincipalLists
 from factory.quota import Quota, decode_quota
 from factory.releases import CHUNK_BYTES, MAX_CHUNKS, MAX_KEPT, ReleaseStore
 from factory.zones import INSTALLED, Zone, ZoneIndex, decode_zone
@@ -212,13 +216,92 @@ def test_a_chunk_of_another_size_is_refused(size):
     assert f"got {size}" in release_store().add_chunk(bytes(32), 0, bytes(size), 1)
 
 
-def test_nobody_is_admin_before_the_controllers_are_known():
+def test_admins_begin_with_the_contracts_and_are_never_empty():
     admins = Admins(maps_of("factory").settings_map)
-    assert admins.due(0)
-    assert "call refresh_controllers once" in admins.refusal(b"a")
-    admins.store([b"a", b"\x01" * 29], 5)
-    assert admins.all() == [b"a", b"\x01" * 29]
-    assert admins.refusal(b"a") == ""
-    assert admins.refusal(b"b") == "Unauthorized access. Caller is not an admin."
-    assert not admins.due(5 + 60 * SECOND - 1)
-    assert admins.due(5 + 60 * SECOND)
+    assert admins.all() == [FIRST_ADMIN.bytes]
+    assert admins.add(b"\x04") == admins.add(b"") != ""
+    for number in range(1, MAX_ADMINS):
+        assert admins.add(bytes([number]) * 29) == ""
+    assert admins.add(bytes([1]) * 29) == ""
+    assert "at most 32" in admins.add(b"one more")
+    assert admins.refusal(bytes([5]) * 29) == ""
+    assert admins.remove(bytes([5]) * 29) == ""
+    assert admins.refusal(bytes([5]) * 29) == "Unauthorized access. Caller is not an admin."
+    assert admins.remove(b"other") == "that principal is no admin"
+    for admin in admins.all()[1:]:
+        assert admins.remove(admin) == ""
+    assert "the last admin stays" in admins.remove(FIRST_ADMIN.bytes)
+
+
+principals = st.binary(max_size=29)
+
+
+@given(
+    st.lists(principals, max_size=10),
+    st.lists(principals, max_size=10),
+    principals,
+    st.sampled_from([b"", bytes(32)]),
+    st.integers(0, 2**128 - 1),
+)
+def test_a_child_is_read_as_it_was_stored(controllers, owners, creator, module_hash, owed):
+    children = Children(maps_of("factory").custody_map)
+    child = Child("0x" + "ab" * 20, creator, 7)
+    child.custody, child.funding, child.stage, child.proven = SHARED, FUNDED, LIVE, True
+    child.owners = child.offered = child.accepted = owners
+    child.owed = owed
+    children.put(b"canister", child)
+    child = children.info_read(b"canister", controllers, module_hash, b"factory", 9)
+    again = children.get(b"canister")
+    assert again is not None
+    assert vars(again) == vars(child)
+    assert again.controlled == (b"factory" in controllers)
+    assert again.is_owner(creator) == (not owners or creator in owners)
+
+
+@given(st.sets(st.binary(min_size=1, max_size=10), max_size=30), st.integers(1, 7))
+def test_children_are_paged_in_ascending_order(canisters, most):
+    children = Children(maps_of("factory").custody_map)
+    for canister in canisters:
+        children.put(canister, Child("0x" + "ab" * 20, b"c", 0))
+        assert canister in children.order()
+    found, after = [], None
+    while page := children.page(after, most):
+        found += page
+        after = page[-1]
+    assert found == sorted(canisters)
+
+
+@given(st.lists(st.tuples(st.sampled_from([b"a", b"ab", b"b"]), st.binary(min_size=1, max_size=29)), max_size=30))
+def test_lists_keep_their_order(additions):
+    lists = PrincipalLists(maps_of("factory").lists_map)
+    for name, principal in additions:
+        lists.add(name, principal)
+    for name in (b"a", b"ab", b"b"):
+        members = [principal for to, principal in additions if to == name]
+        assert lists.length(name) == len(members)
+        assert lists.page(name, 0, 100) == members
+        assert lists.page(name, 3, 2) == members[3:5]
+
+
+@given(st.text(max_size=600), st.integers(1, 5))
+def test_the_audit_log_keeps_what_fits_and_pages_newest_first(details, most):
+    maps = maps_of("factory")
+    audit = AuditLog(maps.settings_map, maps.audit_map)
+    for number in range(7):
+        audit.record(number, b"caller", f"act {number}", b"", details)
+    found, before = [], 2**64 - 1
+    while page := audit.page(before, most):
+        found += page
+        before = page[-1].number
+    assert [act.action for act in found] == [f"act {number}" for number in range(6, -1, -1)]
+    assert all(details.startswith(act.details) for act in found)
+    assert len(details.encode()) > 480 or found[0].details == details
+
+
+def test_the_audit_log_forgets_the_oldest_of_ten_thousand(monkeypatch):
+    monkeypatch.setattr(audit_module, "MAX_ENTRIES", 3)
+    maps = maps_of("factory")
+    audit = AuditLog(maps.settings_map, maps.audit_map)
+    for number in range(5):
+        audit.record(number, b"caller", f"act {number}")
+    assert [act.number for act in audit.page(99, 99)] == [4, 3, 2]

@@ -1,0 +1,165 @@
+"""The children: whose each zone canister is, who pays for it, who controls it, and what was read of it last.
+
+Pure. One record a child, written when its canister was created and kept when it has ended. Battery quotas, deposits
+and rollouts have maps of their own. Times in ns, amounts in cycles, principals in bytes.
+
+    custody   canister -> u8 version (1) | u8 custody | u8 funding | u8 stage | u8 proven | u64 created at
+                 | u64 info read at, 0 for never | u8 factory controls it | u128 owed | 42 zone_id | u8 length, creator
+                 | u8 length, module hash as read last | u8 count, controllers as read last
+                 | u8 count, owners | u8 count, offered to | u8 count, accepted by (each u8 length, principal)
+"""
+
+import struct
+
+from kybra import StableBTreeMap, blob
+
+MANAGED = 1
+SHARED = 2
+SOVEREIGN = 3
+CUSTODY_NAMES = {MANAGED: "managed", SHARED: "shared", SOVEREIGN: "sovereign"}
+
+SPONSORED = 1
+FUNDED = 2
+
+CREATED = 1  # has a canister, but its code does not run yet
+LIVE = 2
+RETIRED = 3
+
+MAX_OWNERS = 10
+MAX_SHARED_OWNERS = 9
+MAX_CONTROLLERS = 10  # the platform's limit
+ZONE_ID_CHARS = 42
+VERSION = 1
+HEAD = struct.Struct("<BBBBBQQB16s42s")
+
+
+class Child:
+    """One zone canister."""
+
+    def __init__(self, zone_id: str, creator: bytes, created_at: int):
+        self.zone_id = zone_id
+        self.creator = creator
+        self.created_at = created_at
+        self.custody = MANAGED
+        self.funding = SPONSORED
+        self.stage = CREATED
+        self.proven = False
+        """Whether the zone's own contract named the creator an owner when the canister was made."""
+        self.owed = 0
+        """Cycles that the owners of a sponsored zone have to repay before custody is theirs."""
+        self.info_read_at = 0
+        self.controlled = True
+        """Whether the factory is one of the controllers, as read last."""
+        self.module_hash = b""
+        self.controllers: list[bytes] = []
+        self.owners: list[bytes] = []
+        self.offered: list[bytes] = []
+        self.accepted: list[bytes] = []
+
+    def is_owner(self, principal: bytes) -> bool:
+        """Whether a principal speaks for the zone: an owner, or the creator while there is none."""
+        return principal in self.owners if self.owners else principal == self.creator
+
+    def encode(self) -> bytes:
+        """The child as it is stored."""
+        head = HEAD.pack(
+            VERSION,
+            self.custody,
+            self.funding,
+            self.stage,
+            self.proven,
+            self.created_at,
+            self.info_read_at,
+            self.controlled,
+            self.owed.to_bytes(16, "little"),
+            self.zone_id.encode(),
+        )
+        parts = [head]
+        for value in (self.creator, self.module_hash):
+            parts.append(bytes([len(value)]) + value)
+        for principals in (self.controllers, self.owners, self.offered, self.accepted):
+            parts.append(bytes([len(principals)]))
+            for principal in principals:
+                parts.append(bytes([len(principal)]) + principal)
+        return b"".join(parts)
+
+
+def decode_child(stored: bytes) -> Child:
+    """The child that `encode` wrote."""
+    _, custody, funding, stage, proven, created_at, read_at, controlled, owed, zone_id = HEAD.unpack_from(stored)
+    at = HEAD.size
+    texts = []
+    for _ in range(2):
+        end = at + 1 + stored[at]
+        texts.append(stored[at + 1 : end])
+        at = end
+    child = Child(zone_id.decode(), texts[0], created_at)
+    child.custody, child.funding, child.stage = custody, funding, stage
+    child.proven, child.controlled = bool(proven), bool(controlled)
+    child.info_read_at, child.owed = read_at, int.from_bytes(owed, "little")
+    child.module_hash = texts[1]
+    for principals in (child.controllers, child.owners, child.offered, child.accepted):
+        count = stored[at]
+        at += 1
+        for _ in range(count):
+            end = at + 1 + stored[at]
+            principals.append(stored[at + 1 : end])
+            at = end
+    return child
+
+
+class Children:
+    """All children over their stable map."""
+
+    def __init__(self, records: StableBTreeMap[blob, blob]):
+        self._records = records
+        self._order: list[bytes] | None = None
+
+    def get(self, canister: bytes) -> Child | None:
+        """The child with this principal."""
+        stored = self._records.get(canister)
+        return None if stored is None else decode_child(stored)
+
+    def put(self, canister: bytes, child: Child) -> None:
+        """Keeps a child, new or changed."""
+        before = self._records.insert(canister, child.encode())
+        if before is None:
+            self._order = None
+
+    def count(self) -> int:
+        """How many children there are, ended ones included."""
+        return self._records.len()
+
+    def page(self, after: bytes | None, most: int) -> list[bytes]:
+        """Children in ascending order of their principals that come after one, at most so many."""
+        order = self.order()
+        start = 0
+        if after is not None:
+            end = len(order)
+            while start < end:
+                middle = (start + end) // 2
+                if order[middle] <= after:
+                    start = middle + 1
+                else:
+                    end = middle
+        return order[start : start + most]
+
+    def order(self) -> list[bytes]:
+        """All children in ascending order of their principals; made of the map's keys when it is asked for."""
+        if self._order is None:
+            self._order = sorted(self._records.keys())
+        return self._order
+
+    def info_read(
+        self, canister: bytes, controllers: list[bytes], module_hash: bytes, factory: bytes, now: int
+    ) -> Child:
+        """Corrects a child's record by what the platform says of it, and returns it."""
+        child = self.get(canister)
+        if child is None:
+            raise KeyError(f"{canister.hex()} is no child")
+        child.controllers = controllers[:MAX_CONTROLLERS]
+        child.module_hash = module_hash
+        child.controlled = factory in controllers
+        child.info_read_at = now
+        self.put(canister, child)
+        return child

@@ -1,0 +1,57 @@
+"""The factory's stores over their stable maps, made once, and the guards of its methods.
+
+What every `api` module and flow shares. Guards let a caller through before arguments are decoded; who passes which one
+is in `docs/authorization.md`.
+"""
+
+from kybra import GuardResult, ic
+
+from canister_kit.controllers import ControllerCache
+from canister_kit.guards import refuse
+from canister_kit.in_flight import InFlight
+from factory import state
+from factory.admins import Admins
+from factory.audit import AuditLog
+from factory.battery import Battery
+from factory.children import Children
+from factory.lists import PrincipalLists
+from factory.releases import ReleaseStore
+from factory.zones import ZoneIndex
+
+CANISTER_TEXT_CHARS = 27
+
+controllers = ControllerCache(state.settings_map)
+admins = Admins(state.settings_map)
+audit = AuditLog(state.settings_map, state.audit_map)
+children = Children(state.custody_map)
+lists = PrincipalLists(state.lists_map)
+battery = Battery(state.settings_map, state.children_map)
+zones = ZoneIndex(state.settings_map, state.zones_map)
+releases = ReleaseStore(state.settings_map, state.releases_map, state.release_pieces_map)
+open_calls = InFlight()
+
+
+def require_admin() -> GuardResult:
+    """Lets the factory's admins through."""
+    return refuse(admins.refusal(ic.caller().bytes))
+
+
+def require_controller() -> GuardResult:
+    """Lets the factory's controllers through, as they were read last."""
+    known = controllers.all()
+    if not known:
+        return refuse("The factory does not know its controllers yet: call refresh_controllers once")
+    return refuse("" if ic.caller().bytes in known else "Unauthorized access. Caller is not a controller.")
+
+
+def require_child() -> GuardResult:
+    """Lets the factory's children through."""
+    caller = ic.caller()
+    if len(caller.to_str()) != CANISTER_TEXT_CHARS:
+        return refuse("Calling principal must be a canister")
+    return refuse("" if battery.is_child(caller.bytes) else "Canister is not permitted to request cycles")
+
+
+def note(action: str, subject: bytes = b"", details: str = "") -> None:
+    """Writes an act of this call's caller into the audit log."""
+    audit.record(ic.time(), ic.caller().bytes, action, subject, details)
