@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from localnet import candid
+from localnet import candid, state_tree
 from localnet import management_types as types
 from localnet.checkpoint import Setup
 from localnet.errors import ErrorCode, Reject
@@ -185,6 +185,11 @@ class World:
         """Move time and execute a round."""
         self.network.set_time(self.network.clock.now + int(seconds * SECOND))
         self.network.tick()
+
+    def certify(self) -> list[bytes]:
+        """Execute a round; returns what it certifies, by subnet."""
+        self.tick()
+        return [state_tree.current(self.network, subnet).tree.hash for subnet in self.network.subnets.values()]
 
     def query(self, canister_id: bytes, method: str) -> bytes | None:
         """Query; None when it fails."""
