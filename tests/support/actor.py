@@ -26,11 +26,11 @@ class Actor:
 
     def encode(self, method: str, *values: Any) -> bytes:
         """The arguments of a method in Candid."""
-        return wire.encode(self._types(self.methods[method].args), list(values))
+        return wire.encode(argument_types(self.interface, method), list(values))
 
     def decode(self, method: str, reply: bytes) -> Any:
         """The result of a method from Candid; None for no result."""
-        results = wire.decode(reply, self._types(self.methods[method].results))
+        results = wire.decode(reply, _types(self.interface, self.methods[method].results))
         return results[0] if results else None
 
     def call(self, method: str, *values: Any, sender: Principal = ANONYMOUS) -> Any:
@@ -48,14 +48,20 @@ class Actor:
         """The result of a submitted update."""
         return self.decode(method, self.network.wait(message_id))
 
-    def _types(self, args: tuple[did_types.Arg, ...]) -> list[wire.Type]:
-        return [wire_type(did_types.inline(arg.type, self.interface.types)) for arg in args]
+
+def argument_types(interface: did_types.Interface, method: str) -> list[wire.Type]:
+    """The types of a method's arguments as the codec takes them."""
+    return _types(interface, interface.methods()[method].args)
 
 
 def init_argument(interface: str, *values: Any) -> bytes:
     """The installation arguments of a canister in Candid."""
     parsed = did.parse(interface)
-    return wire.encode([wire_type(did_types.inline(arg.type, parsed.types)) for arg in parsed.init or ()], list(values))
+    return wire.encode(_types(parsed, parsed.init or ()), list(values))
+
+
+def _types(interface: did_types.Interface, args: tuple[did_types.Arg, ...]) -> list[wire.Type]:
+    return [wire_type(did_types.inline(arg.type, interface.types)) for arg in args]
 
 
 def wire_type(declared: did_types.Type) -> wire.Type:

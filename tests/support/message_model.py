@@ -1,6 +1,6 @@
 """What the message store of a zone does, in a dict: the plain model that its tests compare it with.
 
-Slow and obvious. It does not know when the store evicts: `forget_below` tells it.
+Slow and obvious. It does not know when the store evicts nor what expires: `forget_below` and `forget_before` tell it.
 """
 
 from __future__ import annotations
@@ -54,6 +54,11 @@ class MessageModel:
     def forget_below(self, first_id: int) -> None:
         """The store evicted all before an id."""
         self.messages = {number: message for number, message in self.messages.items() if number >= first_id}
+
+    def forget_before(self, time: int) -> None:
+        """What is older than a time (s) has expired."""
+        while self.messages and self.messages[self.first_id].timestamp < time:
+            del self.messages[self.first_id]
 
     def ids_of(self, key_id: bytes) -> list[int]:
         """The ids of a key, oldest first."""

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import invariant
 
+from tests.support.effort import examples
 from tests.support.maps import FakeMap, maps_of
-from tests.support.message_model import LAST, MessageModel
+from tests.support.message_machine import KEYS, MessageMachine, Pairs
+from tests.support.message_model import LAST
 from tests.support.stores import Reads, add, message_store
 from zone_canister.message_batch import batch_fault
 from zone_canister.message_reader import REPLY_BYTES
@@ -24,147 +25,60 @@ from zone_canister.messages import (
     MAX_BATCH,
     MAX_CIPHERTEXT_BYTES,
     PAGE_RESERVED_BYTES,
-    MessageStore,
     Refused,
 )
 
-KEYS = [bytes([20]) + bytes([number]) * 20 + bytes(20) for number in range(5)]
-SENDERS = [b"\x01" * 29, b"\x02" * 29, b"\x03" * 10]
-SENDER = SENDERS[0]
-ciphertexts = (
-    st.binary(max_size=12)
-    | st.sampled_from([b"", b"same", b"again"])
-    | st.tuples(st.integers(0, 255), st.sampled_from([200, 5_900, 6_100, 20_000])).map(lambda n: bytes([n[0]]) * n[1])
-)
-pairs = st.tuples(st.sampled_from(KEYS), ciphertexts)
+SENDER = b"\x01" * 29
 
 
-def chain_of(store: MessageStore, model: MessageModel, now: int) -> None:
-    """Checks that the digest chain leads from the anchor to the head over what a client can read."""
-    reader = Reads(store, now).reader
-    groups: list[tuple[int, bytes, bytes]] = []
-    at = reader.first_id
-    while at <= reader.last_id:
-        groups += reader.digest_page(at)
-        at = store.page(store.page_number(groups[-1][0])).last_id + 1
-    if not groups:
-        return
-    ends = [first_id for first_id, _, _ in groups[1:]] + [reader.last_id + 1]
-    values = [value for _, value, _ in groups[1:]] + [store.state.head]
-    for (first_id, value, gone), end, next_value in zip(groups, ends, values, strict=True):
-        numbers = range(max(first_id, reader.first_id), end)
-        first = model.messages[numbers[0]]
-        marks = b"".join(b"\x29" + model.messages[n].key_id + b"\x20" + model.messages[n].hash for n in numbers)
-        context = struct.pack("<II", first_id, first.timestamp) + bytes([len(first.sender)]) + first.sender
-        assert hashlib.sha256(value + context + gone + marks).digest() == next_value
-    if reader.first_id == store.state.first_id:
-        assert groups[0][1] == store.state.anchor
+class StoreMachine(MessageMachine):
+    """The store itself, over maps in a dict."""
 
-
-class StoreMachine(RuleBasedStateMachine):
-    """Everything that can happen to a store, in any order; after each step all reads are compared."""
+    senders = (SENDER, b"\x02" * 29, b"\x03" * 10)
 
     def __init__(self) -> None:
         super().__init__()
         self.maps = maps_of("zone_canister")
         self.store = message_store(self.maps)
         self.store.limits.change(MIB, None, None)
-        self.model = MessageModel()
         self.now = 1_000
-        self.over_limits = False
 
-    def reconcile(self) -> None:
-        """The model learns what the store evicted; the store may evict the oldest alone."""
-        first_id = Reads(self.store, self.now).reader.first_id
-        assert first_id >= self.model.first_id
-        self.model.forget_below(first_id)
+    def time(self) -> int:
+        return self.now
 
-    @rule(batch=st.lists(pairs, max_size=12), copies=st.sampled_from([1, 1, 1, 25]), sender=st.sampled_from(SENDERS))
-    def add(self, batch: list[tuple[bytes, bytes]], copies: int, sender: bytes) -> None:
-        many = [(key, text + bytes([n]) * bool(n)) for n in range(copies) for key, text in batch]
-        self.reconcile()
+    def wait(self, seconds: int) -> None:
+        self.now += seconds
+
+    def reads(self) -> Reads:
+        return Reads(self.store, self.now)
+
+    def send(self, batch: Pairs, sender: bytes) -> list[int] | str:
         self.store.expire(self.now)
-        before = copy.deepcopy(self.model)
-        ids = self.model.add(many, sender, self.now)
-        prepared = self.store.prepare(many)
-        assert prepared.ids == ids
+        prepared = self.store.prepare(batch)
         try:
             self.store.add(prepared, sender, self.now)
-        except Refused:
-            self.model = before
-            return
-        self.reconcile()
-        if not self.over_limits:
-            assert self.store.usage() <= self.store.limits.max_bytes
-            most = self.store.limits.max_messages
-            assert not most or self.store.state.count <= most
+        except Refused as refused:
+            return str(refused)
+        return prepared.ids
 
-    @rule(most=st.sampled_from([0, 3, 40]), age=st.sampled_from([0, 5, 50]))
-    def set_limits(self, most: int, age: int) -> None:
+    def change_limits(self, max_bytes: int, most: int, age: int) -> None:
         self.store.expire(self.now)
-        assert self.store.limits.change(None, most, age) == ""
-        self.over_limits = True
-        self.reconcile()
+        assert self.store.limits.change(max_bytes, most, age) == ""
 
-    @rule(seconds=st.sampled_from([1, 7, 60]))
-    def pass_time(self, seconds: int) -> None:
-        self.now += seconds
-        self.reconcile()
-
-    @rule(count=st.integers(0, 9))
-    def prune(self, count: int) -> None:
-        self.store.move_first(min(self.store.state.first_id + count, self.store.state.last_id + 1))
+    def prune_to(self, up_to_id: int) -> None:
+        self.store.move_first(up_to_id + 1)
         self.store.state.save()
-        self.reconcile()
 
-    @rule(pages=st.sampled_from([1, 3, 500]))
-    def work(self, pages: int) -> None:
-        more = self.store.reclaim(self.now, pages)
+    def reclaim(self, most_pages: int) -> None:
+        more = self.store.reclaim(self.now, most_pages)
         assert bool(self.store.state.pending_since) == more
-        self.over_limits = more
-        self.reconcile()
 
-    @rule(hint=st.booleans(), pages_at_once=st.sampled_from([1, 10**6]))
-    def upgrade(self, hint: bool, pages_at_once: int) -> None:
+    def replace_code(self, hint: bool, pages_at_once: int) -> None:
         if hint:
             self.store.index.save()
         self.store = message_store(self.maps)
         while not self.store.index_more(pages_at_once):
             pass
-
-    @invariant()
-    def every_read_agrees_with_the_model(self) -> None:
-        reads, model = Reads(self.store, self.now), self.model
-        numbers = list(model.messages)
-        assert (reads.reader.count, reads.reader.min_id) == (len(numbers), numbers[0] if numbers else 0)
-        assert self.store.state.last_id == model.last_id
-        assert reads.by_range(0, LAST) == model.by_range(0, LAST)
-        middle = (model.first_id + model.last_id) // 2
-        for low, high in ((middle, LAST), (0, middle), (middle, middle), (middle + 1, middle)):
-            assert reads.by_range(low, high) == model.by_range(low, high)
-        for key in KEYS:
-            ids = model.ids_of(key)
-            ends = reads.reader.oldest_of_key(key, 1), reads.reader.newest_of_key(key, LAST)
-            assert ends == ((ids[0], ids[-1]) if ids else (0, 0))
-            for low, high in ((0, LAST), (middle, LAST), (0, middle)):
-                assert reads.by_range_for_key(key, low, high) == model.by_range_for_key(key, low, high)
-            page = reads.since(middle, key, 2)
-            later = [number for number in ids if number > middle]
-            assert [message["id"] for message in page["messages"]] == later[:2]
-            assert page["complete"] == (len(later) <= 2)
-        metas = reads.metas(0, LAST)
-        assert [(meta["id"], meta["sender"]) for meta in metas] == [(n, model.messages[n].sender) for n in numbers]
-        for number in numbers[:2] + numbers[-2:]:
-            assert reads.by_id(number) == model.record(number)
-            assert reads.reader.sender(number) == model.messages[number].sender
-            digest = model.messages[number].hash
-            assert reads.by_hash(digest) == model.record(model.newest_with(digest))
-        assert reads.by_id(model.first_id - 1) is None
-        assert reads.by_id(model.last_id + 1) is None
-
-    @invariant()
-    def the_chain_leads_to_the_head(self) -> None:
-        chain_of(self.store, self.model, self.now)
 
     @invariant()
     def usage_is_what_the_formula_says(self) -> None:
@@ -174,7 +88,7 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 TestTheStore = StoreMachine.TestCase
-TestTheStore.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestTheStore.settings = settings(max_examples=examples(40), stateful_step_count=25, deadline=None)
 
 
 class Fault(Exception):
