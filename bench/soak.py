@@ -227,17 +227,17 @@ class Soak:
         zone, model = self.zone, self.model
         check(zone.zone.id_range(), (model.first_id, model.last_id), "first and last id")
         check(_COUNT(zone.agent, zone.id), len(model.messages), "count")
-        found = self._read_all()
+        found, messages = self._read_all(), list(model.messages)
         before, after = model.links()
-        expected = zip(model.messages, before, after, strict=True)
+        expected = zip(messages, before, after, strict=True)
         for message_id, (message, previous, following) in enumerate(expected, model.first_id):
             read = found[message_id - model.first_id]
             seen = (read["id"], read["key_id"], read["hash"], read["timestamp"])
             check(seen, (message_id, message.key_id, message.digest, message.time), f"message {message_id}")
             check(hashlib.sha256(read["ciphertext"]).digest(), message.digest, f"ciphertext of message {message_id}")
             check((read["prev_msg_id"], read["next_msg_id"]), (previous, following), f"links of message {message_id}")
-        self._compare_single_reads(before)
-        self._compare_chain()
+        self._compare_single_reads(messages, before)
+        self._compare_chain(messages)
 
     def _read_all(self) -> list[dict[str, Any]]:
         zone, found, after_id = self.zone, [], 0
@@ -248,10 +248,10 @@ class Soak:
                 return found
             after_id = page["next_after_id"]
 
-    def _compare_single_reads(self, before: list[int]) -> None:
+    def _compare_single_reads(self, messages: list[Stored], before: list[int]) -> None:
         zone, model = self.zone, self.model
         for message_id in zone.random.sample(range(model.first_id, model.last_id + 1), 10):
-            message = model.messages[message_id - model.first_id]
+            message = messages[message_id - model.first_id]
             check(_BY_ID(zone.agent, zone.id, message_id)["hash"], message.digest, f"hash of {message_id} by id")
             check(_BY_HASH(zone.agent, zone.id, message.digest)["hash"], message.digest, f"{message_id} by hash")
             chain = []
@@ -267,7 +267,7 @@ class Soak:
             if not reject.message.endswith(f"message not found: {gone}"):
                 raise
 
-    def _compare_chain(self) -> None:
+    def _compare_chain(self, messages: list[Stored]) -> None:
         """Follows the digest chain by its definition from the anchor to the head."""
         zone, model = self.zone, self.model
         head = _HEAD(zone.agent, zone.id)
@@ -283,7 +283,7 @@ class Soak:
         for entry, end in zip(groups, ends, strict=True):
             check(chain, entry["chain"], f"chain before message {entry['first_id']}")
             first = max(entry["first_id"], model.first_id)
-            stored = [model.messages[i - model.first_id] for i in range(first, end)]
+            stored = messages[first - model.first_id : end - model.first_id]
             marks = [b"\x29" + message.key_id + b"\x20" + message.digest for message in stored]
             start = struct.pack("<II", entry["first_id"], stored[0].time)
             chain = hashlib.sha256(b"".join((chain, start, sender, entry["gone"], *marks))).digest()

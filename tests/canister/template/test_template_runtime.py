@@ -28,6 +28,20 @@ def test_hashlib_is_native(shared: Host) -> None:
     assert bytes(one(shared.query("sha224", args((BLOB, list(data)))))) == hashlib.sha224(data).digest()
 
 
+def test_memory_is_copied_moved_and_filled_at_one_instruction_a_byte(shared: Host) -> None:
+    sizes = (100_000, 200_000)
+    statements = {"copy": "bytearray(V)", "fill": "bytearray(len(V))", "move": "W.insert(0, 7)"}
+    for name, statement in statements.items():
+        fuel = []
+        for size in sizes:
+            shared.update(
+                "run", args((Types.Text, f"global V, W; V = b'v' * {size}; W = bytearray(V) + bytes(9); del W[-9:]"))
+            )
+            shared.update("run", args((Types.Text, statement)))
+            fuel.append(shared.fuel)
+        assert fuel[1] - fuel[0] < 1.1 * (sizes[1] - sizes[0]), name
+
+
 def test_a_missing_module_is_an_import_error(shared: Host) -> None:
     for name in ("socket", "json", "basilisk_sandbox", "_basilisk_sandbox", "_basilisk_cedar", "nonsense"):
         assert one(shared.query("imports", args((Types.Text, name)))).startswith("ModuleNotFoundError")
