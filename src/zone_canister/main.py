@@ -70,8 +70,8 @@ VERSION = 1000
 KIND = "zone"
 ADMIN_ROLE = 400
 NOT_A_MEMBER = "Not a member of the zone"
-INDEX_PAGES_A_CALL = 20_000  # some 8 G instructions
-INDEX_PAGES_A_QUERY = 5_000  # some 2 G of the 5 G a query may take
+INDEXED_A_CALL = 100_000  # at some 100 000 instructions each; a call may take 40 G
+INDEXED_A_QUERY = 20_000  # a query may take 5 G
 INDEX_FAULT = "the message index is being made again after an upgrade: try again in a minute"
 MOVING_FAULT = "messages are being moved to a new layout after an upgrade: try again in a minute"
 MOVED_A_STEP = 5_000
@@ -188,7 +188,7 @@ def stored(items: list[tuple[bytes, bytes]], single: bool) -> tuple[list[int], s
     fault = messages.fault(items, single)
     if fault:
         return [], fault
-    fault = start_fault(INDEX_PAGES_A_CALL)
+    fault = start_fault(INDEXED_A_CALL)
     if fault:
         work_soon()
         return [], fault
@@ -400,18 +400,19 @@ def get_my_quota_use() -> QuotaUse:
 
 def reader_or_reject() -> Reader | None:
     """A reader of the messages; rejects while their index is being made again."""
-    fault = start_fault(INDEX_PAGES_A_QUERY)
+    # What a query indexes is forgotten with it, so it begins only what it can end.
+    fault = INDEX_FAULT if messages.unindexed > INDEXED_A_QUERY else start_fault(INDEXED_A_QUERY)
     if fault:
         ic.reject(fault)
         return None
     return Reader(messages, seconds())
 
 
-def start_fault(index_pages: int) -> str:
-    """Why messages cannot be added or read so soon after an upgrade, or ""; the index may be finished for it."""
+def start_fault(most: int) -> str:
+    """Why messages cannot be added or read so soon after an upgrade, or ""; up to `most` are indexed for it."""
     if first_layout.is_pending:
         return MOVING_FAULT
-    return "" if messages.is_indexed or messages.index_more(index_pages) else INDEX_FAULT
+    return "" if messages.index_more(most) else INDEX_FAULT
 
 
 def certify() -> void:
@@ -430,7 +431,7 @@ def work() -> void:
     """One step of background work: eviction, and the index that an upgrade did not leave."""
     background.disarm()
     now = seconds()
-    indexed = messages.index_more(INDEX_PAGES_A_CALL)
+    indexed = messages.index_more(INDEXED_A_CALL)
     if indexed and first_layout.is_pending:
         indexed = first_layout.move(messages, MOVED_A_STEP)
     more = messages.reclaim(now, EVICTED_PAGES_A_STEP)

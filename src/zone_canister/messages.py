@@ -300,20 +300,21 @@ class MessageStore:
         self._cache.pop(page.number, None)
 
     @property
-    def is_indexed(self) -> bool:
-        """Whether the index covers all messages."""
-        return self.index.covered >= self.state.last_id
+    def unindexed(self) -> int:
+        """Messages that the index does not cover yet."""
+        return self.state.last_id - self.index.covered
 
-    def index_more(self, most_pages: int) -> bool:
-        """Indexes again what an upgrade left without an index, up to so many pages. Returns whether that was all."""
+    def index_more(self, most: int) -> bool:
+        """Indexes again what an upgrade left without an index, about so many messages. Returns whether that was all."""
         state, index = self.state, self.index
-        while index.covered < state.last_id and most_pages > 0:
-            page = self.page(self.page_number(index.covered + 1))
-            for message_id in range(index.covered + 1, page.last_id + 1):
+        while index.covered < state.last_id and most > 0:
+            first_id = index.covered + 1
+            page = self.page(self.page_number(first_id))
+            for message_id in range(first_id, page.last_id + 1):
                 record = self.record(message_id)
                 digest = record[-40:-8]
                 index.put_again(record, self._newest(digest, index.with_hash(digest)) or (0, b""))
-            most_pages -= 1
+            most -= page.last_id + 1 - first_id
         return index.covered >= state.last_id
 
     # Limits ------------------------------------------------------------------------------------------

@@ -96,6 +96,24 @@ def test_a_zone_of_the_first_layout_moves_its_messages_with_their_ids(network, z
     assert zone.call("add_message", *expected[7], sender=member(1)) == ("ok", 8)
 
 
+def test_a_large_zone_without_its_index_says_so_and_makes_it_in_steps(full_zone, zone_build):
+    network, zone = full_zone.network, full_zone
+    for batch in range(21):
+        items = [{"0": key_id(number % 4), "1": b"%d %d" % (batch, number)} for number in range(1_000)]
+        assert zone.call("add_messages", items, sender=member(1))[0] == "ok"
+    before = zone_state(zone)
+    network.upgrade(zone.id, zone_build.wasm, sender=TEAM, skip_pre_upgrade=True)
+    for method, values in (("get_message_by_id", (1,)), ("get_messages_by_range", (0, 10))):
+        with pytest.raises(CallRejected, match="index is being made again after an upgrade: try again"):
+            zone.call(method, *values, sender=member(1))
+    network.advance(5)
+    assert zone_state(zone) == before
+    network.upgrade(zone.id, zone_build.wasm, sender=TEAM, skip_pre_upgrade=True)
+    # An update may index more at once: a duplicate is found at once.
+    assert zone.call("add_message", key_id(1), b"20 1", sender=member(2))[0] == "ok"
+    assert zone_state(zone) == before
+
+
 def test_a_reinstalled_zone_is_empty(full_zone, zone_build):
     network = full_zone.network
     network.reinstall(full_zone.id, zone_build.wasm, init_argument(zone_build.did, zone_init()), sender=TEAM)
