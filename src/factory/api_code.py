@@ -1,9 +1,18 @@
 """The factory's Candid interface: releases of the zone canister."""
 
-from kybra import Opt, blob, ic, query, update
+from kybra import Opt, blob, ic, nat, nat32, query, update
 
-from factory.candid_types import AckResult, ChunkResult, Release, ReleaseChunk, ReleaseNotice, ReleaseUpload
+from factory.candid_types import AckResult, ChunkResult
 from factory.context import note, releases, require_admin
+from factory.releases import MAX_VERSION, Entry
+from factory.types_code import (
+    Release,
+    ReleaseChunk,
+    ReleaseChunkResult,
+    ReleaseNotice,
+    ReleasePage,
+    ReleaseUpload,
+)
 
 
 @update(guard=require_admin)
@@ -26,24 +35,58 @@ def publish_release(notice: ReleaseNotice) -> AckResult:
     return {"ok": None}
 
 
+@update(guard=require_admin)
+def retire_release(version: nat) -> AckResult:
+    """Drops the code of a former release; canisters that run it go on, and count as running code of this factory."""
+    fault = releases.retire(version, ic.time())
+    if fault:
+        return {"err": fault}
+    note("retire_release", b"", str(version))
+    return {"ok": None}
+
+
 @query
 def get_release() -> Opt[Release]:
     """The release that new zones get."""
     current = releases.current()
-    if current is None:
+    return None if current is None else release_of(*current)
+
+
+@query
+def get_releases(before: Opt[nat], limit: nat32) -> ReleasePage:
+    """Releases, newest first; goes on with the version of the last one. At most 100 at once."""
+    found = releases.page(MAX_VERSION + 1 if before is None else before, limit)
+    return {"releases": [release_of(*release) for release in found], "total": releases.count()}
+
+
+@query
+def get_release_chunk(wasm_hash: blob, index: nat32) -> ReleaseChunkResult:
+    """One chunk of a release's gzipped Wasm, for owners who install it themselves; chunks count from 0."""
+    entry = releases.entry(wasm_hash)
+    if entry is None or not entry.version:
+        return {"err": f"no release has the SHA-256 {wasm_hash.hex()[:64]}"}
+    if index >= entry.chunks:
+        return {"err": f"release {entry.version} has {entry.chunks} chunks, there is no chunk {index}"}
+    return {"ok": releases.chunk(wasm_hash, index)}
+
+
+@query
+def get_release_upload(wasm_hash: blob) -> Opt[ReleaseUpload]:
+    """How far an upload got; null where nothing came, or nothing in a day."""
+    entry = releases.entry(wasm_hash)
+    if entry is None or entry.is_expired(ic.time()):
         return None
-    wasm_hash, entry = current
+    return {"chunks": entry.chunks, "bytes": entry.bytes}
+
+
+def release_of(wasm_hash: bytes, entry: Entry) -> Release:
+    """A release as it is told."""
     return {
         "version": entry.version,
         "wasm_hash": wasm_hash,
         "size": entry.bytes,
         "notes": entry.notes,
         "published_at": entry.published_at,
+        "retired_at": entry.retired_at or None,
+        "chunks": entry.chunks,
     }
-
-
-@query
-def get_release_upload(wasm_hash: blob) -> Opt[ReleaseUpload]:
-    """How far an upload got."""
-    entry = releases.entry(wasm_hash)
-    return None if entry is None else {"chunks": entry.chunks, "bytes": entry.bytes}

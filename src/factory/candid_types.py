@@ -3,32 +3,7 @@
 Declarations only. Units: sizes in bytes, times in ns since 1970, amounts in cycles, hashes SHA-256.
 """
 
-from kybra import Opt, Principal, Record, Variant, Vec, blob, nat, nat32, nat64, null, text
-
-
-class ReleaseChunk(Record):
-    wasm_hash: blob
-    index: nat32
-    data: blob
-
-
-class ReleaseNotice(Record):
-    version: nat
-    wasm_hash: blob
-    notes: text
-
-
-class Release(Record):
-    version: nat
-    wasm_hash: blob
-    size: nat64
-    notes: text
-    published_at: nat64
-
-
-class ReleaseUpload(Record):
-    chunks: nat32
-    bytes: nat64
+from kybra import Opt, Principal, Record, Variant, Vec, nat32, nat64, null, text
 
 
 class ChunkResult(Variant, total=False):

@@ -7,17 +7,15 @@ happens after the creation. Each flow returns its result and an error text, one 
 
 from kybra import Async, Tuple, blob, ic, text
 
-from canister_kit.status import CanisterIdRecord
 from factory.battery import RESERVE, Battery
 from factory.children import LIVE, Child, Children
-from factory.principals import to_principal, to_text
-from factory.releases import Entry, ReleaseStore
+from factory.installation import INSTALL, install_release
+from factory.principals import to_text
+from factory.releases import ReleaseStore
 from factory.services import management
 from factory.zones import CREATED, INSTALLED, Zone, ZoneIndex
 
 CREATION_CYCLES = 1_500_000_000_000
-# The platform's chunk store holds 100 chunks of 1 MiB; those of former releases are cleared before it is full.
-STORED_CHUNKS = 100
 
 Created = Tuple[blob, text]
 
@@ -52,7 +50,8 @@ def create_zone(
         fault = yield create_canister(zones, children, creator, zone_id, zone)
         if fault:
             return b"", fault
-    fault = yield install(releases, release, zone, zone_id, call_token)
+    argument = install_argument(zone, zone_id, call_token)
+    fault = yield install_release(zone.canister, release[0], INSTALL, argument)
     if fault:
         return b"", f"{fault}; the canister {to_text(zone.canister)} is kept: ask again"
     zone.stage = INSTALLED
@@ -97,47 +96,6 @@ def create_canister(zones: ZoneIndex, children: Children, creator: bytes, zone_i
     zone.stage = CREATED
     zones.store(creator, zone_id, zone)
     children.put(zone.canister, Child(zone_id, creator, ic.time()))
-    return ""
-
-
-def install(
-    releases: ReleaseStore, release: tuple[bytes, Entry], zone: Zone, zone_id: str, call_token: bytes | None
-) -> Async[text]:
-    """Installs a release on the zone's canister from the factory's chunk store; returns what went wrong, or ""."""
-    wasm_hash, entry = release
-    fault = yield fill_chunk_store(releases, wasm_hash, entry)
-    if fault:
-        return fault
-    answer = yield management.install_chunked_code(
-        {
-            "mode": {"install": None},
-            "target_canister": to_principal(zone.canister),
-            "store_canister": ic.id(),
-            "chunk_hashes_list": [{"hash": digest} for digest in entry.chunk_hashes],
-            "wasm_module_hash": wasm_hash,
-            "arg": install_argument(zone, zone_id, call_token),
-        }
-    )
-    return "" if answer.Err is None else f"installing the code failed: {answer.Err}"
-
-
-def fill_chunk_store(releases: ReleaseStore, wasm_hash: bytes, entry: Entry) -> Async[text]:
-    """Uploads the chunks of a release that the platform's chunk store lacks; returns what went wrong, or ""."""
-    this: CanisterIdRecord = {"canister_id": ic.id()}
-    answer = yield management.stored_chunks(this)
-    if answer.Err is not None:
-        return f"reading the chunk store failed: {answer.Err}"
-    stored = {chunk["hash"] for chunk in answer.Ok}
-    missing = [index for index, digest in enumerate(entry.chunk_hashes) if digest not in stored]
-    if len(stored) + len(missing) > STORED_CHUNKS:
-        answer = yield management.clear_chunk_store(this)
-        if answer.Err is not None:
-            return f"clearing the chunk store failed: {answer.Err}"
-        missing = list(range(entry.chunks))
-    for index in missing:
-        answer = yield management.upload_chunk({"canister_id": ic.id(), "chunk": releases.chunk(wasm_hash, index)})
-        if answer.Err is not None:
-            return f"filling the chunk store failed: {answer.Err}"
     return ""
 
 

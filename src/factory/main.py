@@ -31,7 +31,15 @@ from factory.api_battery import (
     get_cycles_manager_children,
     get_cycles_manager_children_count,
 )
-from factory.api_code import get_release, get_release_upload, publish_release, upload_release_chunk
+from factory.api_code import (
+    get_release,
+    get_release_chunk,
+    get_release_upload,
+    get_releases,
+    publish_release,
+    retire_release,
+    upload_release_chunk,
+)
 from factory.api_zones import (
     create_zone_availability_canister,
     create_zone_availability_canister_with_token,

@@ -130,6 +130,12 @@ def test_releases_are_the_admins_business(ready, zone_build):
     assert (release["version"], release["size"], release["notes"]) == (1000, len(zone_build.wasm), "first")
     assert ready.call("get_release_upload", digest) == {"chunks": 2, "bytes": len(zone_build.wasm)}
     assert ready.call("get_release_upload", bytes(32)) is None
+    page = ready.call("get_releases", None, 10)
+    assert page == {"releases": [release], "total": 1}
+    chunks = [ready.call("get_release_chunk", digest, index) for index in range(release["chunks"])]
+    assert b"".join(chunk for _, chunk in chunks) == zone_build.wasm
+    assert ready.call("get_release_chunk", digest, 2) == ("err", "release 1000 has 2 chunks, there is no chunk 2")
+    assert ready.call("get_release_chunk", bytes(32), 0) == ("err", f"no release has the SHA-256 {bytes(32).hex()}")
     chunk = {"wasm_hash": bytes(32), "index": 0, "data": b"x"}
     for stranger in (ANONYMOUS, member(1)):
         assert "Caller is not an admin." in rejection(ready, "upload_release_chunk", chunk, sender=stranger)

@@ -13,7 +13,7 @@ from factory.battery import AGGREGATE_LIMIT, CHILD_LIMIT, MIN_CYCLES, RESERVE, B
 from factory.children import FUNDED, LIVE, SHARED, Child, Children
 from factory.lists import PrincipalLists
 from factory.quota import Quota, decode_quota
-from factory.releases import CHUNK_BYTES, MAX_CHUNKS, MAX_KEPT, ReleaseStore
+from factory.releases import CHUNK_BYTES, MAX_CHUNKS, MAX_KEPT, UPLOAD_LIFETIME, Entry, ReleaseStore
 from factory.zones import INSTALLED, Zone, ZoneIndex, decode_zone
 from tests.support.maps import maps_of
 
@@ -192,7 +192,7 @@ def test_versions_only_grow_and_publishing_again_changes_nothing():
     first, second = upload(store, b"first"), upload(store, b"second")
     assert store.publish(first, 7, "", 1) == ""
     assert store.publish(first, 7, "", 2) == ""
-    assert "above the current release's 7" in store.publish(second, 7, "", 3)
+    assert "above the newest release's 7" in store.publish(second, 7, "", 3)
     assert store.publish(second, 8, "x" * 801, 3).startswith("notes must be at most 800 bytes")
     assert store.publish(second, 8, "", 3) == ""
 
@@ -209,6 +209,60 @@ def test_uploads_are_bounded_and_the_current_release_stays():
     for index in range(MAX_CHUNKS):
         assert store.add_chunk(digest, index, b"x", 9) == ""
     assert store.add_chunk(digest, MAX_CHUNKS, b"x", 9) == "a release has at most 32 chunks"
+
+
+def test_an_upload_that_nobody_goes_on_with_for_a_day_begins_anew():
+    store = release_store()
+    digest = hashlib.sha256(b"ab").digest()
+    assert store.add_chunk(digest, 0, b"a", 0) == ""
+    assert store.publish(digest, 1, "", UPLOAD_LIFETIME).startswith("nothing was uploaded")
+    assert store.add_chunk(digest, 1, b"b", UPLOAD_LIFETIME) == "chunk 1 is out of order: the next is 0"
+    assert store._pieces.len() == 0
+    assert store.add_chunk(digest, 0, b"a", UPLOAD_LIFETIME) == ""
+    assert store.add_chunk(digest, 1, b"b", 2 * UPLOAD_LIFETIME - 1) == ""
+    assert store.publish(digest, 1, "", 3 * UPLOAD_LIFETIME - 2) == ""
+
+
+def test_a_retired_releases_code_goes_and_its_record_stays():
+    store = release_store()
+    first, second = upload(store, b"first"), upload(store, b"second")
+    assert store.publish(first, 1, "", 1) == store.publish(second, 2, "", 2) == ""
+    assert store.retire(2, 3) == "release 2 is what new zones get: publish another one first"
+    assert store.retire(1, 3, in_use=first) == "release 1 is being rolled out: abort the rollout first"
+    assert store.retire(3, 3) == "there is no release 3"
+    assert store.retire(1, 3) == store.retire(1, 4) == ""
+    assert (store.is_published(first), store.chunk(first, 0)) == (True, b"")
+    assert [(entry.version, entry.retired_at) for _, entry in store.page(99, 9)] == [(2, 0), (1, 3)]
+    assert [entry.version for _, entry in store.page(2, 9)] == [1]
+    assert "its code is not taken again" in store.add_chunk(first, 0, b"first", 5)
+    assert store.publish(first, 9, "", 5).endswith("is published as version 1")
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["upload", "publish", "retire"]), st.integers(0, 12)), max_size=60))
+def test_what_was_published_is_known_for_ever_and_room_is_bounded(sequence):
+    store = release_store()
+    in_use = upload(store, b"rolled out")
+    assert store.publish(in_use, 1, "", 0) == ""
+    published = {in_use: 1}
+    for now, (act, number) in enumerate(sequence):
+        digest = hashlib.sha256(bytes([number])).digest()
+        if act == "upload":
+            store.add_chunk(digest, 0, bytes([number]), now, in_use)
+        elif act == "publish" and store.publish(digest, now + 2, "", now) == "":
+            published[digest] = now + 2
+        elif act == "retire":
+            store.retire(number, now, in_use)
+        kept = [key for key, stored in store._releases.items() if Entry(stored).chunks]
+        assert len(kept) == store._pieces.len() <= MAX_KEPT
+        assert all(store.is_published(known) for known in published)
+        assert not any(store.is_published(key) for key in kept if key not in published)
+        current = store.current()
+        assert current is not None
+        assert current[1].version == max(published.values())
+        assert store.chunk(current[0], 0)
+        assert store.chunk(in_use, 0)
+    assert [entry.version for _, entry in store.page(10**6, 100)] == sorted(published.values(), reverse=True)
 
 
 @pytest.mark.parametrize("size", [0, CHUNK_BYTES + 1])

@@ -1,0 +1,90 @@
+"""How code gets onto a canister: from the factory's own memory through the platform's chunk store, by its SHA-256.
+
+Flows. The chunk store is a cache: chunks that it lacks are uploaded from the stable memory before an installation, and
+it is cleared only while nothing else uses it. Not for when to install, nor for stopping and starting. The caller marks
+its open calls. Each flow returns what went wrong, or "".
+"""
+
+from kybra import Async, ic, text
+
+from canister_kit.in_flight import InFlight
+from canister_kit.status import CanisterIdRecord
+from factory.context import releases
+from factory.principals import to_principal
+from factory.releases import Entry
+from factory.services import InstallMode, management
+
+INSTALL = "install"
+REINSTALL = "reinstall"
+UPGRADE = "upgrade"
+STORED_CHUNKS = 100  # what the platform's chunk store holds, of 1 MiB each
+
+users = InFlight()
+"""Installations that rely on what the chunk store holds."""
+
+
+def install_release(canister: bytes, wasm_hash: bytes, mode: str, arg: bytes) -> Async[text]:
+    """Installs a release on a canister; `mode` is INSTALL, REINSTALL or UPGRADE, `arg` is Candid."""
+    key = mode.encode() + canister
+    users.start(key, ic.time())
+    fault = yield fill_and_install(canister, wasm_hash, mode, arg)
+    users.finish(key)
+    return fault
+
+
+def fill_and_install(canister: bytes, wasm_hash: bytes, mode: str, arg: bytes) -> Async[text]:
+    """What `install_release` does between its marks."""
+    entry = releases.entry(wasm_hash)
+    if entry is None or not entry.version or not entry.chunks:
+        return f"the code {wasm_hash.hex()} is not kept as a release"
+    fault = yield fill_chunk_store(wasm_hash, entry)
+    if fault:
+        return fault
+    answer = yield management.install_chunked_code(
+        {
+            "mode": install_mode(mode),
+            "target_canister": to_principal(canister),
+            "store_canister": ic.id(),
+            "chunk_hashes_list": [{"hash": digest} for digest in entry.chunk_hashes],
+            "wasm_module_hash": wasm_hash,
+            "arg": arg,
+        }
+    )
+    return "" if answer.Err is None else f"installing the code failed: {answer.Err}"
+
+
+def install_whole(canister: bytes, wasm: bytes, mode: str, arg: bytes) -> Async[text]:
+    """Installs code that came with a call, without the chunk store."""
+    answer = yield management.install_code(
+        {"mode": install_mode(mode), "canister_id": to_principal(canister), "wasm_module": wasm, "arg": arg}
+    )
+    return "" if answer.Err is None else f"installing the code failed: {answer.Err}"
+
+
+def fill_chunk_store(wasm_hash: bytes, entry: Entry) -> Async[text]:
+    """Uploads the chunks of a release that the platform's chunk store lacks."""
+    this: CanisterIdRecord = {"canister_id": ic.id()}
+    answer = yield management.stored_chunks(this)
+    if answer.Err is not None:
+        return f"reading the chunk store failed: {answer.Err}"
+    stored = {chunk["hash"] for chunk in answer.Ok}
+    missing = [index for index, digest in enumerate(entry.chunk_hashes) if digest not in stored]
+    if len(stored) + len(missing) > STORED_CHUNKS:
+        if users.count(ic.time()) > 1:
+            return "the chunk store is full and other installations use it: try again in a minute"
+        answer = yield management.clear_chunk_store(this)
+        if answer.Err is not None:
+            return f"clearing the chunk store failed: {answer.Err}"
+        missing = list(range(entry.chunks))
+    for index in missing:
+        answer = yield management.upload_chunk({"canister_id": ic.id(), "chunk": releases.chunk(wasm_hash, index)})
+        if answer.Err is not None:
+            return f"filling the chunk store failed: {answer.Err}"
+    return ""
+
+
+def install_mode(mode: str) -> InstallMode:
+    """The platform's variant for a mode."""
+    if mode == INSTALL:
+        return {"install": None}
+    return {"reinstall": None} if mode == REINSTALL else {"upgrade": None}
