@@ -16,6 +16,8 @@ CALL_TOKEN_BYTES = 32
 _ZONE_ID = re.compile(r"0x[0-9a-fA-F]{40}\Z")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?\Z")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
+_SIZES = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+_SECONDS = {"m": 60, "h": 3_600, "d": 86_400}
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
 
 
@@ -96,6 +98,41 @@ def cycles(text: str) -> int:
         if 0 < amount < 2**128:
             return amount
     raise UserError(f"{text!r} is no amount of cycles", "write 1500000000000, 1500B or 1.5T; less than 2**128")
+
+
+def size(text: str) -> int:
+    """Return a number of bytes written as 268435456, 262144KiB, 256MiB or 1GiB."""
+    match = re.fullmatch(r"([0-9][0-9_]*)(|KiB|MiB|GiB)", text)
+    if match is None or not 0 < (found := int(match[1]) * _SIZES[match[2]]) < 2**64:
+        raise UserError(f"{text!r} is no size", "write 268435456, 262144KiB, 256MiB or 1GiB")
+    return found
+
+
+def count_limit(text: str) -> int:
+    """Return a limit of messages, 0 for none."""
+    return _number_or_none(text, "no number of messages", "write a whole number above 0, or `none` for no limit")
+
+
+def age_limit(text: str) -> int:
+    """Return a limit of age in seconds, 0 for none: written as 86400, 90m, 24h or 30d."""
+    hint = "write seconds as 86400, or 90m, 24h or 30d, or `none` for no limit"
+    match = re.fullmatch(r"([0-9]+)([mhd])", text)
+    return _number_or_none(str(int(match[1]) * _SECONDS[match[2]]) if match else text, "no age", hint)
+
+
+def _number_or_none(text: str, what: str, hint: str) -> int:
+    if text == "none":
+        return 0
+    if not re.fullmatch(r"[0-9]{1,10}", text) or not 0 < int(text) < 2**32:
+        raise UserError(f"{text!r} is {what}", hint)
+    return int(text)
+
+
+def message_id(text: str) -> int:
+    """Return a message id: 1 to 2**32 - 1."""
+    if not re.fullmatch(r"[0-9]{1,10}", text) or not 0 < int(text) < 2**32:
+        raise UserError(f"{text!r} is no message id", f"an id is a whole number from 1 to {2**32 - 1}")
+    return int(text)
 
 
 def positive(text: str) -> int:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from zones import checks
 from zones.agent import IcAgent, Signer
-from zones.errors import UserError
+from zones.errors import RejectedError, UserError
 from zones.network import resolve
 from zones.state import State, ZoneRecord
 from zones.zone import Zone
@@ -92,6 +94,26 @@ class Progress:
         self.show(f"{what}: {done // 1024} of {size // 1024} KiB")
 
 
+NOT_A_MEMBER, NOT_AN_ADMIN = "Not a member of the zone", "Not an admin"
+"""What the zone's guards say to callers without a role and to those whose role is too low."""
+
+
+@contextmanager
+def explaining(identity: str) -> Iterator[None]:
+    """Add to a zone's refusal of a caller what he can do about it."""
+    try:
+        yield
+    except RejectedError as error:
+        if NOT_A_MEMBER in error.message:
+            what, hint = f"{identity} is no member of the zone", f"zones join --identity {identity}"
+        elif NOT_AN_ADMIN in error.message:
+            what = f"{identity} is neither an admin of the zone nor a controller of its canister"
+            hint = f"name an admin with --identity; on a local network: zones join --identity {identity} --role 400"
+        else:
+            raise
+        raise RejectedError(what, hint, code=error.code) from error
+
+
 def checked(check: Callable[[str], Any]) -> Callable[[str], Any]:
     """Return an argparse type that applies one of `zones.checks`."""
 
@@ -102,6 +124,11 @@ def checked(check: Callable[[str], Any]) -> Callable[[str], Any]:
             raise argparse.ArgumentTypeError(str(error)) from error
 
     return parse
+
+
+def time_text(seconds: float) -> str:
+    """Return a time (s since 1970) for people, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def cycles_text(amount: int) -> str:

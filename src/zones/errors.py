@@ -52,3 +52,13 @@ class RejectedError(ZonesError):
         super().__init__(message, hint)
         self.code = code
         self.error_code = error_code
+
+
+class ProofError(ZonesError):
+    """What came from the network is not proven: it does not fit its certificate, or that can't be trusted."""
+
+    exit_code = 4
+
+
+class UnprovenYetError(ProofError):
+    """Not proven, as a replica that lags behind or a zone that just evicted would have it: asking again may help."""

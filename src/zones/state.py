@@ -6,6 +6,7 @@ Not for anything that must survive losing the folder, except the two kinds of ke
 |---|---|
 | `identities/NAME.pem` | an identity's private key, mode 0600 |
 | `keys/ZONE_ID.pem` | a zone's key file, mode 0600; shared among members |
+| `heads/CANISTER-KEY.json` | the last head of a zone's messages that `zones read --verify` proved, by root key |
 | `deployments.json` | per network URL (`stopped`: the local network when it is not running): the factory, its zones |
 | `network.json` | the local network started from here, while it runs: processes, URL |
 | `localnet/` | the local network's state, see docs/localnet.md |
@@ -15,6 +16,7 @@ Not for anything that must survive losing the folder, except the two kinds of ke
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -80,6 +82,11 @@ class State:
         """Return a zone's key pair."""
         return ZoneKey.load(self.key_path(zone_id))
 
+    def head_path(self, canister: str, root_key: bytes) -> Path:
+        """Return where the last head seen of a zone is kept, on the network with this root key."""
+        network = hashlib.sha256(root_key).hexdigest()[:8]
+        return self.root / "heads" / f"{canister}-{network}.json"
+
     def factory(self, url: str) -> str | None:
         """Return the principal of the factory deployed to the network at `url`."""
         return self._deployment(url).get("factory")
@@ -102,13 +109,13 @@ class State:
 
     def forget(self, url: str) -> None:
         """Forget what was deployed to a network that is gone."""
-        deployments = self._read(self._deployments_file)
+        deployments = self.read(self._deployments_file)
         if deployments.pop(url, None) is not None:
             self.write(self._deployments_file, deployments)
 
     def move(self, before: str, after: str) -> None:
         """Keep what was deployed to the network at the URL `before` under `after`, in place of what was there."""
-        deployments = self._read(self._deployments_file)
+        deployments = self.read(self._deployments_file)
         moved = deployments.pop(before, None)
         deployments.pop(after, None)
         if moved is not None:
@@ -133,7 +140,7 @@ class State:
 
     def network(self) -> dict[str, Any]:
         """Return the record of the local network, empty when there is none."""
-        return self._read(self.network_file)
+        return self.read(self.network_file)
 
     def write(self, path: Path, content: dict[str, Any]) -> None:
         """Write a JSON file of this folder in one step."""
@@ -143,17 +150,18 @@ class State:
         draft.replace(path)
 
     def _deployment(self, url: str) -> dict[str, Any]:
-        deployment = self._read(self._deployments_file).get(url, {})
+        deployment = self.read(self._deployments_file).get(url, {})
         if not isinstance(deployment, dict):
             raise UserError(f"{self._deployments_file} holds no deployment for {url}", "mend or remove it")
         return deployment
 
     def _change(self, url: str, changes: dict[str, Any]) -> None:
-        deployments = self._read(self._deployments_file)
+        deployments = self.read(self._deployments_file)
         deployments[url] = {**self._deployment(url), **changes}
         self.write(self._deployments_file, deployments)
 
-    def _read(self, path: Path) -> dict[str, Any]:
+    def read(self, path: Path) -> dict[str, Any]:
+        """Return what a JSON file of this folder holds, nothing where there is none."""
         try:
             content = json.loads(path.read_text())
         except FileNotFoundError:

@@ -42,11 +42,26 @@ def decoded(method: str, reply: bytes) -> Any:
     return wire.decode(reply, [_result_type(method)])[0]
 
 
+def encoded(method: str, value: Any) -> bytes:
+    """A reply of the zone canister with this value."""
+    return wire.encode([_result_type(method)], [value])
+
+
+def arguments(method: str, argument: bytes) -> list[Any]:
+    """The arguments of a call of the zone canister."""
+    declared = _interface().methods()[method].args
+    return wire.decode(argument, [wire_type(did_types.inline(arg.type, _interface().types)) for arg in declared])
+
+
+@cache
+def _interface() -> did.Interface:
+    return did.parse((Path(str(files("zone_canister"))) / "zone_canister.did").read_text())
+
+
 @cache
 def _result_type(method: str) -> wire.Type:
-    interface = did.parse((Path(str(files("zone_canister"))) / "zone_canister.did").read_text())
-    (result,) = interface.methods()[method].results
-    return wire_type(did_types.inline(result.type, interface.types))
+    (result,) = _interface().methods()[method].results
+    return wire_type(did_types.inline(result.type, _interface().types))
 
 
 class Reads:

@@ -9,7 +9,7 @@ import io
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -17,13 +17,10 @@ from typing import IO, Any
 from localnet.principal import from_text
 from zones import checks, messages
 from zones.commands import Add, Subparsers
-from zones.context import Context, Progress, Result, checked
-from zones.errors import RejectedError, UserError
+from zones.context import Context, Progress, Result, checked, explaining
+from zones.errors import UserError
 from zones.messages import MAX_BATCH_MESSAGES, Received
 from zones.zone import Zone
-
-NOT_A_MEMBER = "Not a member of the zone"
-"""What the zone's guard says to callers without a role."""
 
 
 def register(commands: Subparsers, add: Add) -> None:
@@ -75,7 +72,7 @@ def _send(context: Context) -> Result:
     key = context.state.zone_key(record.zone_id)
     zone = Zone(agent, from_text(record.canister))
     started = time.monotonic()
-    with _open(options.file) as file, Progress() as progress, _explaining(options.identity):
+    with _open(options.file) as file, Progress() as progress, explaining(options.identity):
         sent = messages.send(
             zone,
             key,
@@ -130,7 +127,7 @@ def _read(context: Context) -> Result | None:
     record = context.zone(agent)
     key = context.state.zone_key(record.zone_id)
     zone = Zone(agent, from_text(record.canister))
-    with _explaining(options.identity):
+    with explaining(options.identity):
         found: Iterable[Received]
         if options.sender is None:
             found = messages.read(zone, key, first=options.first, last=options.last)
@@ -142,19 +139,6 @@ def _read(context: Context) -> Result | None:
         for message in found:
             print(_as_line(message))
     return None
-
-
-@contextmanager
-def _explaining(identity: str) -> Iterator[None]:
-    """Add to the zone's refusal of a stranger what he can do about it."""
-    try:
-        yield
-    except RejectedError as error:
-        if NOT_A_MEMBER not in error.message:
-            raise
-        raise RejectedError(
-            f"{identity} is no member of the zone", f"zones join --identity {identity}", code=error.code
-        ) from error
 
 
 def _as_json(message: Received) -> dict[str, Any]:
