@@ -4,12 +4,13 @@ from kybra import Async, Manual, Opt, Principal, Vec, ic, nat, nat32, nat64, que
 
 from canister_kit.guards import refuse_anonymous
 from factory.candid_types import AckResult, AuditEntry, AuditPage
-from factory.context import admins, audit, controllers, note, require_controller
+from factory.context import admins, audit, controllers, note, open_calls, require_controller
 from factory.principals import to_principal, to_principals
 from factory.services import management
 
 VERSION = 1000
 MAX_NUMBER = 2**64 - 1
+CONTROLLERS_KEY = b"controllers"
 
 
 @query
@@ -63,7 +64,12 @@ def refresh_controllers() -> Async[Manual[Vec[Principal]]]:
     if not controllers.due(ic.time()):
         ic.reply(to_principals(controllers.all()))
         return
+    if open_calls.running(CONTROLLERS_KEY, ic.time()):
+        ic.reject("the controllers are being read: ask again in a few seconds")
+        return
+    open_calls.start(CONTROLLERS_KEY, ic.time())
     answer = yield management.canister_status({"canister_id": ic.id()})
+    open_calls.finish(CONTROLLERS_KEY)
     if answer.Err is not None:
         ic.reject(f"reading the controllers failed: {answer.Err}")
         return

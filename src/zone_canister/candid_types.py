@@ -14,22 +14,6 @@ class ZoneInit(Record):
     call_token: Opt[blob]
 
 
-class HttpHeader(Record):
-    name: text
-    value: text
-
-
-class HttpResponse(Record):
-    status: nat
-    headers: Vec[HttpHeader]
-    body: blob
-
-
-class TransformArgs(Record):
-    response: HttpResponse
-    context: blob
-
-
 class Nat32Result(Variant, total=False):
     ok: nat32
     err: text

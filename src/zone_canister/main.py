@@ -26,13 +26,23 @@ from kybra import (
     void,
 )
 
-from canister_kit import layout
+from canister_kit import layout, oracle
 from canister_kit.controllers import ControllerCache
 from canister_kit.cycles import TransferCyclesResult
 from canister_kit.guards import STRANGER_BYTES, refuse, refuse_anonymous
+from canister_kit.http_outcall import (
+    OUTCALL_CYCLES,
+    HttpResponse,
+    OutcallService,
+    TransformArgs,
+    role_request,
+    without_headers,
+)
+from canister_kit.keys import PUBLIC_KEY_BYTES, address_of, principal_of
+from canister_kit.outcalls import OutcallRules
 from canister_kit.upgrade import refuse_foreign_layout
 from canister_kit.zone_args import zone_args_fault
-from zone_canister import message_wire, oracle, state
+from zone_canister import message_wire, state
 from zone_canister.background import Background
 from zone_canister.candid_types import (
     AckResult,
@@ -41,7 +51,6 @@ from zone_canister.candid_types import (
     Controllers,
     DigestEntry,
     EvictionInfo,
-    HttpResponse,
     KeyedCiphertext,
     MemberQuota,
     Message,
@@ -53,18 +62,16 @@ from zone_canister.candid_types import (
     NatResult,
     QuotaUse,
     SinceArgs,
-    TransformArgs,
     ZoneInit,
 )
 from zone_canister.config import LOW_BALANCE, TOPUP_CYCLES, Config
-from zone_canister.members import PUBLIC_KEY_BYTES, MemberCache, principal_of
+from zone_canister.members import MemberCache
 from zone_canister.message_batch import batch_fault
 from zone_canister.message_migration import FirstLayout
 from zone_canister.message_reader import Reader, learn
 from zone_canister.messages import MAX_BATCH, MAX_MESSAGE_ID, MessageStore, Refused
-from zone_canister.outcalls import OutcallRules
 from zone_canister.quotas import MemberQuotas
-from zone_canister.services import BatteryService, HttpRequest, OutcallService, StatusService
+from zone_canister.services import BatteryService, StatusService
 
 VERSION = 1000
 KIND = "zone"
@@ -76,7 +83,6 @@ INDEX_FAULT = "the message index is being made again after an upgrade: try again
 MOVING_FAULT = "messages are being moved to a new layout after an upgrade: try again in a minute"
 MOVED_A_STEP = 5_000
 EVICTED_PAGES_A_STEP = 500
-OUTCALL_CYCLES = 20_949_972_000
 MANAGEMENT_CANISTER = Principal.from_str("aaaaa-aa")
 
 config = Config(state.settings_map)
@@ -164,8 +170,7 @@ def inspect_message_() -> void:
 @query
 def oracle_transform_function(args: TransformArgs) -> HttpResponse:
     """The response of an outcall without its headers, which differ between replicas."""
-    response = args["response"]
-    return {"status": response["status"], "headers": [], "body": response["body"]}
+    return without_headers(args)
 
 
 @update(guard=require_member)
@@ -522,8 +527,9 @@ def update_role(public_key: blob) -> Async[Manual[nat]]:
     if fault:
         ic.reject(fault)
         return
-    body = oracle.role_call(config.zone_id(), config.call_token(), oracle.address_of(public_key))
-    answer = yield OutcallService(MANAGEMENT_CANISTER).http_request(role_request(body)).with_cycles(OUTCALL_CYCLES)
+    body = oracle.role_call(config.zone_id(), config.call_token(), address_of(public_key))
+    request = role_request(config.rpc_host(), config.rpc_path(), body)
+    answer = yield OutcallService(MANAGEMENT_CANISTER).http_request(request).with_cycles(OUTCALL_CYCLES)
     outcall_rules.finished(principal)
     if answer.Err is not None:
         ic.reject(f"role lookup failed: {answer.Err}")
@@ -535,23 +541,6 @@ def update_role(public_key: blob) -> Async[Manual[nat]]:
         return
     members.store(principal, role, ic.time())
     ic.reply(role)
-
-
-def role_request(body: bytes) -> HttpRequest:
-    """The outcall that carries a JSON-RPC request to the node of the zone's contract."""
-    host = config.rpc_host()
-    return {
-        "url": f"https://{host}{config.rpc_path()}",
-        "max_response_bytes": oracle.MAX_RESPONSE_BYTES,
-        "method": {"post": None},
-        "headers": [
-            {"name": "Host", "value": host},
-            {"name": "User-Agent", "value": oracle.USER_AGENT},
-            {"name": "Content-Type", "value": "application/json"},
-        ],
-        "body": body,
-        "transform": {"function": (ic.id(), "oracle_transform_function"), "context": oracle.CONTEXT},
-    }
 
 
 @update(guard=refuse_anonymous)

@@ -5,17 +5,12 @@ Pure: it works on one map. Not for asking the contract (`oracle`) nor for decidi
     members principal (<= 29 bytes) -> u64 time of the answer (ns) | role, big-endian, 32 bytes
 """
 
-import hashlib
 import struct
 
 from kybra import StableBTreeMap, blob
 
 ROLE_BYTES = 32
 RECENT_MEMBERS = 256
-PUBLIC_KEY_BYTES = 65
-# A secp256k1 public key in DER is this prefix and the uncompressed point (RFC 5480); the principal is derived from it.
-DER_PREFIX = bytes.fromhex("3056301006072a8648ce3d020106052b8104000a034200")
-SELF_AUTHENTICATING = b"\x02"
 ENTRY = struct.Struct("<Q32s")
 
 
@@ -50,8 +45,3 @@ class MemberCache:
         if len(self._recent) >= RECENT_MEMBERS:
             self._recent.clear()
         self._recent[principal] = role
-
-
-def principal_of(public_key: bytes) -> bytes:
-    """The self-authenticating principal (29 bytes) of a 65-byte uncompressed secp256k1 public key."""
-    return hashlib.sha224(DER_PREFIX + public_key).digest() + SELF_AUTHENTICATING

@@ -8,7 +8,7 @@ from ic.principal import Principal
 from factory.admins import FIRST_ADMIN
 from tests.support.actor import Actor
 from tests.support.factories import T, deploy_factory, publish, rejection
-from tests.support.network import ANONYMOUS
+from tests.support.network import ANONYMOUS, CallRejected
 from tests.support.zones import BATTERY, RPC_HOST, TEAM, ZONE_ID, deploy_zone, join, key_id, member
 
 CREATION = (ZONE_ID, RPC_HOST, "/")
@@ -181,6 +181,16 @@ def test_controllers_are_read_again_at_most_once_a_minute(factory):
     assert factory.call("refresh_controllers", sender=member(1)) == [TEAM.bytes]
     factory.network.advance(60)
     assert sorted(factory.call("refresh_controllers", sender=member(1))) == sorted([TEAM.bytes, member(5).bytes])
+
+
+def test_the_controllers_are_not_read_twice_at_once(factory):
+    network = factory.network
+    network.advance(60)
+    first = factory.submit("refresh_controllers", sender=member(1))
+    second = factory.submit("refresh_controllers", sender=member(1))
+    assert factory.wait("refresh_controllers", first) == [TEAM.bytes]
+    with pytest.raises(CallRejected, match="the controllers are being read: ask again"):
+        factory.wait("refresh_controllers", second)
 
 
 def test_a_thirsty_child_drinks_within_its_quota(ready, zone_build):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from canister_kit.keys import address_of
 from tests.support.network import ANONYMOUS, CallRejected
 from tests.support.zones import (
     RPC_HOST,
@@ -16,7 +17,6 @@ from tests.support.zones import (
     public_key,
     role_answer,
 )
-from zone_canister.oracle import address_of
 
 
 @pytest.fixture

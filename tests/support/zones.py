@@ -7,9 +7,9 @@ from typing import Any
 
 from ic.principal import Principal
 
+from canister_kit.keys import principal_of
 from tests.support.actor import Actor, init_argument
 from tests.support.network import Network, Outcall
-from zone_canister.members import principal_of
 
 ZONE_ID = "0x90851525ee3b126e27ad74e381f9dc9c38f92319"
 RPC_HOST = "prenet.diode.io:8443"

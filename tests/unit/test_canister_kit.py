@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from canister_kit import layout
-from canister_kit.in_flight import LOST_AFTER, InFlight
+from canister_kit.in_flight import COUNTED_FOR, LOST_AFTER, InFlight
 from canister_kit.zone_args import zone_args_fault
 
 ZONE_ID = "0x90851525ee3b126e27ad74e381f9dc9c38f92319"
@@ -82,4 +82,19 @@ def test_a_call_is_open_until_it_finishes_or_is_lost():
     calls.finish(b"a")
     calls.finish(b"never started")
     assert not calls.running(b"a", 1)
-    assert calls.count(5 + LOST_AFTER) == 0
+    assert calls.running(b"b", 5 + LOST_AFTER - 1)
+    assert not calls.running(b"b", 5 + LOST_AFTER)
+    assert calls.count(5 + LOST_AFTER) == 1
+    assert calls.count(5 + COUNTED_FOR) == 0
+
+
+def test_two_calls_with_one_key_are_two():
+    calls = InFlight()
+    calls.start(b"a", 0)
+    calls.start(b"a", 0)
+    assert calls.count(1) == 2
+    calls.finish(b"a")
+    assert calls.running(b"a", 1)
+    assert calls.count(1) == 1
+    calls.finish(b"a")
+    assert not calls.running(b"a", 1)

@@ -9,11 +9,12 @@ from Crypto.Hash import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
+from canister_kit.keccak import keccak_256
+from canister_kit.keys import address_of, principal_of
+from canister_kit.oracle import Json, OracleError, role_call, role_of
+from canister_kit.outcalls import DAILY_FOR_OTHERS, INTERVAL, MAX_MARKS, OutcallRules
 from tests.support.maps import maps_of
-from zone_canister.keccak import keccak_256
-from zone_canister.members import MemberCache, principal_of
-from zone_canister.oracle import Json, OracleError, address_of, role_call, role_of
-from zone_canister.outcalls import DAILY_FOR_OTHERS, INTERVAL, MAX_MARKS, OutcallRules
+from zone_canister.members import MemberCache
 
 SECOND = 1_000_000_000
 DAY = 86_400 * SECOND

@@ -1,4 +1,4 @@
-"""When the zone may be asked to pay for a role lookup: the rules that keep strangers from spending its cycles.
+"""When a canister may be asked to pay for a role lookup: the rules that keep strangers from spending its cycles.
 
 Pure. At most one lookup of a key a minute and one in flight; whoever is no member shares a daily budget. The budget is
 kept in the settings map; the per-minute marks live in the heap, because a mark lost in an upgrade costs one lookup.
@@ -55,7 +55,7 @@ class OutcallRules:
             return f"one role lookup per key and {INTERVAL // SECOND} seconds: try again in {wait} seconds"
         if not by_member and self._budget(now)[1] >= DAILY_FOR_OTHERS:
             return (
-                f"the zone's {DAILY_FOR_OTHERS} role lookups a day for non-members are used up: "
+                f"the {DAILY_FOR_OTHERS} role lookups a day for non-members are used up: "
                 "ask a member to do it, or try again tomorrow (UTC)"
             )
         if len(self._started) >= MAX_MARKS and self._oldest_mark(now) < INTERVAL:

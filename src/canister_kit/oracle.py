@@ -1,11 +1,10 @@
 """How the zone's membership contract is asked for a role, and how its answer is read.
 
 Pure: builds the JSON-RPC request byte by byte as the contract's nodes know it, and reads the reply strictly. Not for
-deciding who may ask (`outcalls`) nor for the outcall itself (`main`).
+deciding who may ask (`outcalls`) nor for the outcall itself (`http_outcall`).
 """
 
 from canister_kit.zone_args import HEX_DIGITS
-from zone_canister.keccak import keccak_256
 
 ROLE_SELECTOR = "d4322d7d"  # Role(address)
 ROLE_WITH_TOKEN_SELECTOR = "ba8f89b4"  # RoleWithCallToken(bytes32,address)
@@ -20,11 +19,6 @@ LITERAL_END = b",]} \t\r\n"
 
 class OracleError(Exception):
     """The contract's node did not answer with a role; the text says what came back."""
-
-
-def address_of(public_key: bytes) -> bytes:
-    """The 20-byte Ethereum address of a 65-byte uncompressed public key."""
-    return keccak_256(public_key[1:])[-20:]
 
 
 def role_call(zone_id: str, call_token: bytes | None, address: bytes) -> bytes:
