@@ -110,28 +110,31 @@ def size(text: str) -> int:
 
 def count_limit(text: str) -> int:
     """Return a limit of messages, 0 for none."""
-    return _number_or_none(text, "no number of messages", "write a whole number above 0, or `none` for no limit")
+    hint = f"write a whole number from 1 to {2**32 - 1}, or `none` for no limit"
+    return 0 if text == "none" else _positive_nat32(text, "no number of messages", hint)
 
 
 def age_limit(text: str) -> int:
     """Return a limit of age in seconds, 0 for none: written as 86400, 90m, 24h or 30d."""
     hint = "write seconds as 86400, or 90m, 24h or 30d, or `none` for no limit"
-    match = re.fullmatch(r"([0-9]+)([mhd])", text)
-    return _number_or_none(str(int(match[1]) * _SECONDS[match[2]]) if match else text, "no age", hint)
+    match = re.fullmatch(r"([0-9]{1,10})([mhd])", text)
+    seconds = str(int(match[1]) * _SECONDS[match[2]]) if match else text
+    return 0 if text == "none" else _positive_nat32(seconds, "no age", hint)
 
 
-def _number_or_none(text: str, what: str, hint: str) -> int:
-    if text == "none":
-        return 0
-    if not re.fullmatch(r"[0-9]{1,10}", text) or not 0 < int(text) < 2**32:
-        raise UserError(f"{text!r} is {what}", hint)
-    return int(text)
+def message_count(text: str) -> int:
+    """Return a number of messages: 1 to 2**32 - 1."""
+    return _positive_nat32(text, "no number of messages", f"write a whole number from 1 to {2**32 - 1}")
 
 
 def message_id(text: str) -> int:
     """Return a message id: 1 to 2**32 - 1."""
+    return _positive_nat32(text, "no message id", f"an id is a whole number from 1 to {2**32 - 1}")
+
+
+def _positive_nat32(text: str, what: str, hint: str) -> int:
     if not re.fullmatch(r"[0-9]{1,10}", text) or not 0 < int(text) < 2**32:
-        raise UserError(f"{text!r} is no message id", f"an id is a whole number from 1 to {2**32 - 1}")
+        raise UserError(f"{text!r} is {what}", hint)
     return int(text)
 
 

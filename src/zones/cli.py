@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from zones.commands import create, deploy, messages, network, status
+from zones.commands import create, deploy, limits, messages, network, status
 from zones.context import Context, Result
 from zones.errors import ZonesError
 from zones.state import STATE_VARIABLE
@@ -35,7 +35,7 @@ def parser() -> Parser:
     top = Parser(
         prog="zones",
         description="Operate zone availability canisters: a local network, the factory, zones and their messages.",
-        epilog="exit codes: 0 done, 1 wrong use, 2 network trouble, 3 refused by a canister\n"
+        epilog="exit codes: 0 done, 1 wrong use, 2 network trouble, 3 refused by a canister,\n4 not proven\n"
         "example:\n  zones network start && zones deploy && zones create && zones join --identity alice",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -77,6 +77,7 @@ def parser() -> Parser:
     deploy.register(commands, add)
     create.register(commands, add)
     messages.register(commands, add)
+    limits.register(commands, add)
     status.register(commands, add)
     return top
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from zones.encryption import DecryptionError, ZoneKey, address_in, key_id_of
 from zones.errors import NetworkError, UserError
-from zones.zone import Message, Zone
+from zones.verification import Proven, Verifier
+from zones.zone import Message, Meta, Zone
 
 MAX_BATCH_MESSAGES = 500
 MAX_BATCH_BYTES = 1_800_000
@@ -148,6 +149,24 @@ def read_key(zone: Zone, key: ZoneKey, address: bytes, *, first: int = 1, last: 
         newest_first += found
         end = found[-1].id - 1
     return [_open(message, key) for message in reversed(newest_first)]
+
+
+def read_proven(verifier: Verifier, key: ZoneKey, proven: Proven, address: bytes | None = None) -> Iterator[Received]:
+    """Yield the messages that `Verifier.prove` found for the key of `address` (None: all), checked and decrypted."""
+    for message in verifier.messages(proven, None if address is None else key_id_of(address)):
+        yield _open(message, key)
+
+
+def metas(zone: Zone, *, first: int = 1, last: int | None = None, address: bytes | None = None) -> Iterator[Meta]:
+    """Yield the messages with ids from `first` to `last` (default: all) of one address or all, without ciphertexts."""
+    key_id = None if address is None else key_id_of(address)
+    at, end = first, MAX_ID if last is None else min(last, MAX_ID)
+    while at <= end:
+        found = zone.metas(at, end)
+        if not found:
+            break
+        yield from (meta for meta in found if key_id in (None, meta.key_id))
+        at = found[-1].id + 1
 
 
 def _open(message: Message, key: ZoneKey) -> Received:

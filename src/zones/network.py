@@ -15,7 +15,9 @@ from typing import Any
 import httpx
 
 from zones import processes
+from zones.agent import IcAgent
 from zones.errors import UserError
+from zones.identity import Anonymous
 from zones.membership import Roles
 from zones.processes import Running
 from zones.state import State
@@ -42,6 +44,8 @@ class LocalNetwork:
     membership: Running
     kept: bool = True
     """Whether its state is kept in the state folder."""
+    root_key: str = ""
+    """Public key that it certifies with, in hexadecimal digits."""
 
     def stop(self) -> None:
         """End both processes."""
@@ -113,13 +117,29 @@ def start(
     except BaseException:
         membership.stop()
         raise
-    network = LocalNetwork(f"http://127.0.0.1:{port}", RPC_HOST, membership_url, localnet, membership, kept)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        root_key = _root_key(url)
+    except BaseException:
+        localnet.stop()
+        membership.stop()
+        raise
+    network = LocalNetwork(url, RPC_HOST, membership_url, localnet, membership, kept, root_key.hex())
     if goes_on:
         state.move(_STOPPED, network.url)
     else:
         state.forget(network.url)  # a new network is empty
+        state.forget_heads(root_key)
     state.write(state.network_file, asdict(network))
     return network
+
+
+def _root_key(url: str) -> bytes:
+    agent = IcAgent(url, Anonymous())
+    try:
+        return agent.status()["root_key"]
+    finally:
+        agent.close()
 
 
 def _end(state: State, network: LocalNetwork) -> None:
@@ -169,6 +189,7 @@ def describe(network: LocalNetwork, logs: Path) -> dict[str, Any]:
         "membership_url": network.membership_url,
         "membership_pid": network.membership.pid,
         "rpc_host": network.rpc_host,
+        "root_key": network.root_key,
         "logs": str(logs),
     }
 

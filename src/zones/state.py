@@ -84,8 +84,12 @@ class State:
 
     def head_path(self, canister: str, root_key: bytes) -> Path:
         """Return where the last head seen of a zone is kept, on the network with this root key."""
-        network = hashlib.sha256(root_key).hexdigest()[:8]
-        return self.root / "heads" / f"{canister}-{network}.json"
+        return self.root / "heads" / f"{canister}-{_key_name(root_key)}.json"
+
+    def forget_heads(self, root_key: bytes) -> None:
+        """Forget the heads seen of zones on a network that is gone."""
+        for path in (self.root / "heads").glob(f"*-{_key_name(root_key)}.*"):
+            path.unlink(missing_ok=True)
 
     def factory(self, url: str) -> str | None:
         """Return the principal of the factory deployed to the network at `url`."""
@@ -171,3 +175,8 @@ class State:
         if not isinstance(content, dict):
             raise UserError(f"{path} holds no JSON object", "mend or remove it")
         return content
+
+
+def _key_name(root_key: bytes) -> str:
+    """Return what stands for a root key in file names."""
+    return hashlib.sha256(root_key).hexdigest()[:8]

@@ -115,6 +115,66 @@ def test_a_zone_is_created_joined_written_to_and_read(tool: Tool) -> None:
     assert {member["name"]: member["role"] for member in status["members"]} == {"alice": 200, "bob": 400}
 
 
+def test_a_read_is_verified_by_the_networks_root_key(tool: Tool, tmp_path: Path) -> None:
+    tool.json("create")
+    tool.json("join", "--identity", "alice")
+    texts = list(sentences(20))
+    tool.process("send", "--identity", "alice", "--batch", "6", text="\n".join(texts) + "\n")
+    key = tool.json("network", "status")["root_key"]
+    read = tool.json("read", "--identity", "alice", "--verify", "--root-key", key)
+    assert [message["text"] for message in read["messages"]] == texts
+    proof = read["verified"]
+    assert (proof["first_id"], proof["max_id"], proof["checked"]) == (1, 20, 20)
+    metas = tool.json("read", "--identity", "alice", "--meta", "--verify", "--root-key", key, "--from", "19")
+    alice = tool.state.identity("alice")
+    assert [(meta["id"], meta["caller"]) for meta in metas["messages"]] == [
+        (19, to_text(alice.sender())),
+        (20, to_text(alice.sender())),
+    ]
+    assert metas["verified"]["head"] == proof["head"]
+    file = tmp_path / "root.key"
+    file.write_bytes(bytes.fromhex(key))
+    address = "0x" + alice.address.hex()
+    shown = tool.process(
+        "read", "--identity", "alice", "--verify", "--root-key", str(file), "--sender", address, "--to", "3"
+    )
+    assert shown.returncode == 0
+    assert shown.stdout.count("\n") == 3
+    assert shown.stderr.startswith("verified: 3 messages; the zone has ids 1 to 20, head " + proof["head"][:16])
+    plain = tool.json("read", "--identity", "alice", "--meta", "--sender", address)["messages"]
+    assert [meta["sha256"] for meta in plain[18:]] == [meta["sha256"] for meta in metas["messages"]]
+    code, error = tool.error("read", "--identity", "alice", "--verify")
+    assert (code, "is not signed by the key" in error, "zones network status" in error) == (4, True, True)
+
+
+def test_limits_quotas_and_pruning_are_set_by_admins_and_shown_to_all(tool: Tool) -> None:
+    tool.json("create")
+    for name, role in (("alice", 200), ("bob", 400)):
+        tool.json("join", "--identity", name, "--role", str(role))
+    tool.process("send", "--identity", "alice", text="one\ntwo\nthree\n")
+    shown = tool.json("limits", "--identity", "nobody")
+    assert (shown["max_bytes"], shown["max_messages"], shown["max_age_seconds"]) == (256 << 20, None, None)
+    assert shown["message_bytes"] > 0
+    changed = tool.json(
+        "limits", "--identity", "bob", "--max-bytes", "64MiB", "--max-messages", "9", "--max-age", "30d"
+    )
+    assert (changed["max_bytes"], changed["max_messages"], changed["max_age_seconds"]) == (64 << 20, 9, 30 * 86_400)
+    assert tool.json("limits", "--identity", "bob", "--max-messages", "none")["max_messages"] is None
+    assert "max age       30 days" in tool.text("limits")
+    quota = tool.json("quota", "--identity", "bob", "--max-messages", "100")
+    assert (quota["max_messages"], quota["max_bytes"], quota["used"]["messages"]) == (100, 64 << 20, 0)
+    assert tool.json("quota", "--identity", "alice")["used"]["messages"] == 3
+    assert "nobody is no member of the zone" in tool.text("quota", "--identity", "nobody")
+    assert tool.json("prune", "--identity", "bob", "--up-to", "2")["removed"] == 2
+    pruned = tool.json("limits")["eviction"]
+    assert (pruned["messages_evicted"], pruned["first_id"]) == (2, 3)
+    for command in (["limits", "--max-bytes", "2MiB"], ["quota", "--max-messages", "1"], ["prune", "--up-to", "3"]):
+        code, error = tool.error(*command, "--identity", "alice")
+        assert (code, "alice is neither an admin of the zone nor a controller" in error) == (3, True)
+    code, error = tool.error("limits", "--identity", "bob", "--max-bytes", "1KiB")
+    assert (code, "it must be from 1048576 to" in error) == (3, True)
+
+
 def test_a_stranger_is_refused_by_the_zone(tool: Tool) -> None:
     tool.state.identity("mallory", create=True)
     for command in ("read", "send"):
@@ -208,6 +268,9 @@ def test_a_network_comes_back_with_what_was_deployed_unless_it_starts_fresh(
         tool.json("network", "stop")
         url, agent = start()
         assert tool.state.factory(url) == to_text(canister)
+        head = tool.state.head_path(to_text(canister), bytes.fromhex(tool.json("network", "status")["root_key"]))
+        head.parent.mkdir()
+        head.touch()
         tool.json("network", "stop")
         assert "next: zones deploy" in tool.text("network", "start", "--port", "0", "--fresh")
         url = network.resolve(tool.state, "local")
@@ -215,6 +278,7 @@ def test_a_network_comes_back_with_what_was_deployed_unless_it_starts_fresh(
         assert tool.state.factory(url) is None
         with pytest.raises(ZonesError):
             management.canister_status(agent, canister)
+        assert not head.exists()
     finally:
         network.stop(tool.state)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from zones import cli
+from zones.certificates import MAINNET_ROOT_KEY
 from zones.state import State, ZoneRecord
 
 NOWHERE = "http://127.0.0.1:9"
@@ -52,6 +53,18 @@ def run(capsys: pytest.CaptureFixture[str], state: Path, *arguments: str) -> tup
         (["read", "--from", "first"], 1, "'first' is no whole number above 0"),
         (["read", "--from", "9", "--to", "3"], 1, "--from 9 is after --to 3"),
         (["read", "--sender", "alice"], 1, "'alice' is no address"),
+        (["read", "--verify", "--root-key", "00ff"], 1, "'00ff' is no root key: it has 2 bytes"),
+        (["read", "--root-key", "/nowhere"], 1, "neither hexadecimal digits nor a file that can be read"),
+        (["read", "--root-key", MAINNET_ROOT_KEY.hex()], 1, "--root-key is for --verify"),
+        (["limits", "--max-bytes", "1MB"], 1, "'1MB' is no size (write 268435456, 262144KiB, 256MiB or 1GiB)"),
+        (["limits", "--max-messages", "0"], 1, "'0' is no number of messages (write a whole number from 1 to"),
+        (["limits", "--max-age", "1y"], 1, "'1y' is no age (write seconds as 86400, or 90m, 24h or 30d"),
+        (["limits", "--max-age", "99999d"], 1, "is no age"),
+        (["limits"], 1, "no zone was created"),
+        (["quota", "--max-messages", "none"], 1, "'none' is no number of messages"),
+        (["quota", "--max-bytes", "1"], 1, "there is no identity 'owner'"),
+        (["prune"], 1, "--up-to"),
+        (["prune", "--up-to", "0"], 1, "'0' is no message id (an id is a whole number from 1 to 4294967295)"),
         (["status"], 1, "no factory was deployed"),
         (["status", "--zone", "rwlgt-iiaaa-aaaaa-aaaaa-cai"], 2, "no network answers"),
     ],

@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ic.principal import Principal
+
 from localnet.certificates import Certifier, self_described
 from localnet.hash_tree import tree, uleb128
 from localnet.principal import canister_id
+from tests.support.network import Network
 from tests.support.stores import Reads, arguments, decoded, encoded
 from zone_canister.messages import MessageStore
 from zones.agent import Agent
@@ -83,6 +86,24 @@ class HostZone:
 
     def update(self, canister: bytes, method: str, argument: bytes, *, effective: bytes | None = None) -> bytes:
         raise AssertionError(f"a verified read called {method} as an update: {(canister, argument, effective)}")
+
+
+class Caller:
+    """An agent for one principal of a network under test."""
+
+    def __init__(self, network: Network, principal: Principal) -> None:
+        self.network = network
+        self.principal = principal
+
+    def sender(self) -> bytes:
+        return self.principal.bytes
+
+    def query(self, canister: bytes, method: str, argument: bytes) -> bytes:
+        return self.network.query(Principal(canister), method, argument, self.principal)
+
+    def update(self, canister: bytes, method: str, argument: bytes, *, effective: bytes | None = None) -> bytes:
+        assert effective is None
+        return self.network.update(Principal(canister), method, argument, self.principal)
 
 
 class Liar:

@@ -28,7 +28,8 @@ CANISTER = b"\0" * 7 + b"\x05\x01\x01"
 URL = "http://127.0.0.1:4943"
 ZONE_ID = "0x" + "ab" * 20
 CHECKS = [checks.principal, checks.zone_id, checks.address, checks.public_key, checks.call_token, checks.host]
-CHECKS += [checks.name, checks.cycles, checks.positive]
+CHECKS += [checks.name, checks.cycles, checks.positive, checks.size, checks.count_limit, checks.age_limit]
+CHECKS += [checks.message_count, checks.message_id]
 
 
 class Echo:

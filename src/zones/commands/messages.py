@@ -1,26 +1,29 @@
-"""`zones send` and `zones read`: lines of text in, lines of text out, encrypted on the way.
+"""`zones send` and `zones read`: lines of text in, lines of text out, encrypted on the way, proven if asked for.
 
 Not for other content: a message is one line of UTF-8 text here.
 """
 
 from __future__ import annotations
 
+import argparse
 import io
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from localnet.principal import from_text
-from zones import checks, messages
+from localnet.principal import from_text, to_text
+from zones import certificates, checks, messages
 from zones.commands import Add, Subparsers
-from zones.context import Context, Progress, Result, checked, explaining
+from zones.context import Context, Progress, Result, checked, explaining, time_text
+from zones.encryption import ZoneKey, address_in, key_id_of
 from zones.errors import UserError
 from zones.messages import MAX_BATCH_MESSAGES, Received
-from zones.zone import Zone
+from zones.verification import Proven, SeenHead, Verifier
+from zones.zone import Meta, Zone
 
 
 def register(commands: Subparsers, add: Add) -> None:
@@ -60,6 +63,20 @@ def register(commands: Subparsers, add: Add) -> None:
         "--to", dest="last", type=checked(checks.positive), metavar="ID", help="last message id (default: the newest)"
     )
     read.add_argument("--sender", type=checked(checks.address), metavar="ADDRESS", help="only messages of this address")
+    read.add_argument(
+        "--meta", action="store_true", help="show who called and each SHA-256 instead of texts; needs no key file"
+    )
+    read.add_argument(
+        "--verify",
+        action="store_true",
+        help="prove by the network's certificate that nothing is withheld, altered, reordered or added",
+    )
+    read.add_argument(
+        "--root-key",
+        type=checked(certificates.root_key),
+        metavar="HEX|FILE",
+        help="root key of the network for --verify (default: mainnet's)",
+    )
     for command in (send, read):
         command.add_argument("--zone", metavar="ID", help="zone id or canister (default: the latest zone)")
 
@@ -122,23 +139,99 @@ def _read(context: Context) -> Result | None:
     options = context.options
     if options.last is not None and options.last < options.first:
         raise UserError(f"--from {options.first} is after --to {options.last}", "give the smaller id first")
+    if options.root_key is not None and not options.verify:
+        raise UserError("--root-key is for --verify", "give both")
     identity = context.state.identity(options.identity)
     agent = context.agent(identity)
     record = context.zone(agent)
-    key = context.state.zone_key(record.zone_id)
+    key = None if options.meta else context.state.zone_key(record.zone_id)
     zone = Zone(agent, from_text(record.canister))
     with explaining(options.identity):
-        found: Iterable[Received]
-        if options.sender is None:
-            found = messages.read(zone, key, first=options.first, last=options.last)
-        else:
-            found = messages.read_key(zone, key, options.sender, first=options.first, last=options.last)
+        proven = verifier = None
+        if options.verify:
+            verifier = _verifier(context, zone)
+            key_id = None if options.sender is None else key_id_of(options.sender)
+            proven = verifier.prove(options.first, options.last, key_id)
+        shown = _found(options, zone, key, verifier, proven)
         if options.json:
-            read = [_as_json(message) for message in found]
-            return Result({"zone_id": record.zone_id, "canister": record.canister, "messages": read}, [])
-        for message in found:
-            print(_as_line(message))
+            data = {"zone_id": record.zone_id, "canister": record.canister, "messages": [item.data for item in shown]}
+            return Result(data if proven is None else {**data, "verified": _proof(proven)}, [])
+        for item in shown:
+            print(item.line)
+    if proven is not None:
+        _say_proven(proven)
     return None
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A message as `--json` and people get to see it."""
+
+    data: dict[str, Any]
+    line: str
+
+
+def _found(
+    options: argparse.Namespace, zone: Zone, key: ZoneKey | None, verifier: Verifier | None, proven: Proven | None
+) -> Iterator[_Shown]:
+    """Yield what was asked for, with its proof or without."""
+    first, last, sender = options.first, options.last, options.sender
+    if key is None:
+        found = messages.metas(zone, first=first, last=last, address=sender) if proven is None else proven.messages
+        return (_Shown(_meta_json(meta), _meta_line(meta)) for meta in found)
+    read: Iterable[Received]
+    if verifier is not None and proven is not None:
+        read = messages.read_proven(verifier, key, proven, sender)
+    elif sender is None:
+        read = messages.read(zone, key, first=first, last=last)
+    else:
+        read = messages.read_key(zone, key, sender, first=first, last=last)
+    return (_Shown(_as_json(message), _as_line(message)) for message in read)
+
+
+def _verifier(context: Context, zone: Zone) -> Verifier:
+    key = context.options.root_key or certificates.MAINNET_ROOT_KEY
+    return Verifier(zone, key, SeenHead(context.state, zone.canister, key))
+
+
+def _proof(proven: Proven) -> dict[str, Any]:
+    """What a read proved, for --json: the head, its time (s since 1970), how many messages were taken in."""
+    head = proven.head
+    return {
+        "first_id": head.first_id,
+        "max_id": head.max_id,
+        "head": head.head.hex(),
+        "certified_at": int(proven.time),
+        "checked": proven.checked,
+    }
+
+
+def _say_proven(proven: Proven) -> None:
+    """Say on stderr what was proven: stdout is the messages."""
+    head = proven.head
+    print(
+        f"verified: {len(proven.messages)} messages; the zone has ids {head.first_id} to {head.max_id}, "
+        f"head {head.head.hex()[:16]}..., certified at {time_text(proven.time)} UTC",
+        file=sys.stderr,
+    )
+
+
+def _meta_json(meta: Meta) -> dict[str, Any]:
+    address = address_in(meta.key_id)
+    return {
+        "id": meta.id,
+        "timestamp": meta.timestamp,
+        "sender": "0x" + address.hex() if address else None,
+        "caller": to_text(meta.sender),
+        "key_id": meta.key_id.hex(),
+        "sha256": meta.hash.hex(),
+    }
+
+
+def _meta_line(meta: Meta) -> str:
+    address = address_in(meta.key_id)
+    sender = "0x" + address.hex() if address else "key " + meta.key_id.hex()
+    return f"{meta.id:>6}  {time_text(meta.timestamp)}  {sender}  {to_text(meta.sender)}  {meta.hash.hex()}"
 
 
 def _as_json(message: Received) -> dict[str, Any]:
@@ -152,7 +245,6 @@ def _as_json(message: Received) -> dict[str, Any]:
 
 
 def _as_line(message: Received) -> str:
-    when = datetime.fromtimestamp(message.timestamp, UTC).strftime("%Y-%m-%d %H:%M:%S")
     sender = "0x" + message.sender.hex() if message.sender else "unknown sender"
     text = message.text if message.error is None else f"[not readable: {message.error}]"
-    return f"{message.id:>6}  {when}  {sender}  {text}"
+    return f"{message.id:>6}  {time_text(message.timestamp)}  {sender}  {text}"
