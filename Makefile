@@ -32,7 +32,7 @@ lint: $(READY) ## ruff, pyright and Kybra's rules for canister source
 	@for name in $(CANISTERS); do $(BIN)/python -m canister_build $$name --check || exit 1; done
 
 bench: wasm ## Instructions, stable accesses and bytes of the canisters' operations
-	@$(BIN)/python bench/calls.py $(ARGS)
+	@$(BIN)/python -m bench.calls $(ARGS)
 
 bench-messages: wasm ## What messages cost at 0 to 1 000 000 stored ones; ARGS='--quick --json'
 	@$(BIN)/python -m bench.messages $(ARGS)

@@ -16,22 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import canister_build
+from bench.inprocess import CIPHERTEXT_BYTES, HOST, ZONE_ID, DirectAgent, T, create, manifest
 from localnet import candid
-from localnet.message import Reply
 from localnet.modules import ModuleCache
 from localnet.network import Network
-from localnet.outcalls import HttpReply
 from localnet.system_api import signatures
 from zones import management
 from zones.factory import Factory
 from zones.identity import principal_of
 from zones.zone import Zone
 
-ZONE_ID = "0x90851525ee3b126e27ad74e381f9dc9c38f92319"
-HOST = "contract.zone.test"
-CIPHERTEXT_BYTES = 232
 PUBLIC_KEY = b"\x04" + bytes(64)
-T = 10**12
 
 
 @dataclass(frozen=True)
@@ -50,50 +45,6 @@ class Row:
     def per_message(self) -> int:
         """Instructions a message."""
         return self.instructions // self.messages
-
-
-class DirectAgent:
-    """An agent that calls a network in this process, as `caller`, and meters the last call."""
-
-    def __init__(self, network: Network, caller: bytes):
-        self.network = network
-        self.caller = caller
-        self.instructions = 0
-
-    def sender(self) -> bytes:
-        """Return the principal the calls come from."""
-        return self.caller
-
-    def query(self, canister: bytes, method: str, argument: bytes) -> bytes:
-        """Ask a canister."""
-        target = self.network.canister(canister)
-        before = target.query_instructions
-        reply = self.network.query(self.caller, canister, method, argument)
-        self.instructions = target.query_instructions - before
-        return reply
-
-    def update(self, canister: bytes, method: str, argument: bytes, *, effective: bytes | None = None) -> bytes:
-        """Call and run rounds until the reply is there; role lookups are answered with an admin's role."""
-        rid = self.network.submit(self.caller, canister, method, argument, effective)
-        self.instructions = 0
-        while (response := self.network.ingress[rid].response) is None:
-            for number in list(self.network.outcalls.pending):
-                body = b'{"jsonrpc":"2.0","id":1,"result":"0x' + (400).to_bytes(32, "big").hex().encode() + b'"}'
-                self.network.outcalls.answer(number, [HttpReply(200, [], body)])
-            self.network.tick()
-            self.instructions += self.network.scheduler.instructions
-        if not isinstance(response, Reply):
-            raise SystemExit(f"{method} was rejected: {response}")
-        return response.data
-
-
-def create(agent: DirectAgent, cycles: int) -> bytes:
-    """An empty canister with cycles; returns its id."""
-    kind = candid.record(amount=candid.opt(candid.NAT))
-    reply = agent.update(
-        management.MANAGEMENT, "provisional_create_canister_with_cycles", candid.encode([kind], [{"amount": cycles}])
-    )
-    return candid.decode(reply, [candid.record(canister_id=candid.PRINCIPAL)])[0]["canister_id"]
 
 
 def accesses(network: Network, canister: bytes) -> tuple[int, int, int, int]:
@@ -152,14 +103,12 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--seed", type=int, default=1, help="seed of the random ciphertexts (default: 1)")
     options = parser.parse_args()
-    manifest = json.loads(canister_build.build("zone_canister", builder="template").manifest.read_text())
+    zone = manifest()
     rows = measure(options.seed)
     if options.json:
-        print(json.dumps({"seed": options.seed, "zone": manifest, "rows": [asdict(row) for row in rows]}, indent=2))
+        print(json.dumps({"seed": options.seed, "zone": zone, "rows": [asdict(row) for row in rows]}, indent=2))
         return
-    print(
-        f"seed {options.seed}, source {manifest['source_hash'][:16]}, template {str(manifest['template_hash'])[:16]}\n"
-    )
+    print(f"seed {options.seed}, source {zone['source_hash'][:16]}, template {str(zone['template_hash'])[:16]}\n")
     print(f"{'operation':30}{'instructions':>14}{'a message':>13}{'reads':>9}{'bytes':>13}{'writes':>9}{'bytes':>13}")
     for row in rows:
         print(
