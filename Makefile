@@ -11,7 +11,7 @@ WORKERS ?= 2
 export POCKET_IC_MUTE_SERVER ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-localnet lint bench bench-messages soak wasm template did system clean
+.PHONY: help run test test-localnet lint bench bench-messages bench-localnet soak wasm template did system clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ bench: wasm ## Instructions, stable accesses and bytes of the canisters' operati
 
 bench-messages: wasm ## What messages cost at 0 to 1 000 000 stored ones; ARGS='--quick --json'
 	@$(BIN)/python -m bench.messages $(ARGS)
+
+bench-localnet: wasm ## How fast the embedded Internet Computer is, and 200 zones on it; ARGS='--quick --json'
+	@$(BIN)/python -m bench.localnet $(ARGS)
 
 soak: wasm ## A million messages through one zone at its limit, with 20 upgrades; ARGS='--save' keeps the figures
 	@$(BIN)/python -m bench.soak $(ARGS)

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import canister_build
-from bench.inprocess import CIPHERTEXT_BYTES, HOST, ZONE_ID, DirectAgent, T, create, manifest
+from bench.inprocess import CIPHERTEXT_BYTES, HOST, ZONE_ID, DirectAgent, T, accesses, create
+from bench.message_zone import origin
 from localnet import candid
 from localnet.modules import ModuleCache
 from localnet.network import Network
@@ -45,12 +46,6 @@ class Row:
     def per_message(self) -> int:
         """Instructions a message."""
         return self.instructions // self.messages
-
-
-def accesses(network: Network, canister: bytes) -> tuple[int, int, int, int]:
-    """Stable reads, bytes read, writes and bytes written of a canister so far; zeros before it is installed."""
-    runtime = network.canister(canister).runtime
-    return (0, 0, 0, 0) if runtime is None else runtime.stable.accesses()
 
 
 def measure(seed: int) -> list[Row]:
@@ -103,10 +98,11 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--seed", type=int, default=1, help="seed of the random ciphertexts (default: 1)")
     options = parser.parse_args()
-    zone = manifest()
+    source = origin(options.seed)
+    zone = source["zone"]
     rows = measure(options.seed)
     if options.json:
-        print(json.dumps({"seed": options.seed, "zone": zone, "rows": [asdict(row) for row in rows]}, indent=2))
+        print(json.dumps({**source, "rows": [asdict(row) for row in rows]}, indent=2))
         return
     print(f"seed {options.seed}, source {zone['source_hash'][:16]}, template {str(zone['template_hash'])[:16]}\n")
     print(f"{'operation':30}{'instructions':>14}{'a message':>13}{'reads':>9}{'bytes':>13}{'writes':>9}{'bytes':>13}")

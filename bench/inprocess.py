@@ -1,22 +1,16 @@
-"""Networks in this process for the benchmarks, and what a result says about how it came about.
+"""An agent of a network in this process, and what the benchmarks' zones are made with. Not for tests.
 
-Not for tests: those have networks of their own.
+For a zone that is filled and metered see `bench.message_zone`.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-import subprocess
-from typing import Any
-
-import canister_build
 from localnet import candid as c
 from localnet.message import Reply
 from localnet.network import Network
 from localnet.outcalls import HttpReply
 from localnet.principal import MANAGEMENT
+from zones.agent import Agent
 
 ZONE_ID = "0x90851525ee3b126e27ad74e381f9dc9c38f92319"
 HOST = "contract.zone.test"
@@ -71,7 +65,7 @@ class DirectAgent:
         return response.data
 
 
-def create(agent: Any, cycles: int) -> bytes:
+def create(agent: Agent, cycles: int) -> bytes:
     """An empty canister with cycles, created through an agent; returns its id."""
     kind = c.record(amount=c.opt(c.NAT))
     argument = c.encode([kind], [{"amount": cycles}])
@@ -85,18 +79,7 @@ def zone_argument() -> bytes:
     return c.encode([_ZONE_INIT], [init])
 
 
-def manifest() -> dict[str, Any]:
-    """What the measured zone canister was made from (hashes of source, template and Wasm)."""
-    return json.loads(canister_build.build("zone_canister", builder="template").manifest.read_text())
-
-
-def machine() -> dict[str, Any]:
-    """Commit and machine of a result whose times depend on them; ``load`` is that before it was measured."""
-    git = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-    return {
-        "commit": git.stdout.strip(),
-        "cpus": os.cpu_count(),
-        "processor": platform.machine(),
-        "system": platform.release(),
-        "load": round(os.getloadavg()[0], 1),
-    }
+def accesses(network: Network, canister: bytes) -> tuple[int, int, int, int]:
+    """Stable reads, bytes read, writes and bytes written of a canister so far; zeros before it is installed."""
+    runtime = network.canister(canister).runtime
+    return (0, 0, 0, 0) if runtime is None else runtime.stable.accesses()

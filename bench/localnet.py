@@ -11,6 +11,8 @@ import base64
 import gc
 import http.client
 import json
+import os
+import platform
 import random
 import subprocess
 import sys
@@ -26,12 +28,13 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
-import cbor2
 from ic.agent import sign_request
 
 import canister_build
-from bench.inprocess import CIPHERTEXT_BYTES, HOST, ROLE, DirectAgent, T, create, machine, manifest, zone_argument
+from bench.inprocess import CIPHERTEXT_BYTES, HOST, ROLE, DirectAgent, T, create, zone_argument
+from bench.message_zone import origin
 from localnet import candid as c
+from localnet import cbor
 from localnet.hash_tree import look_up
 from localnet.modules import ModuleCache
 from localnet.network import Network
@@ -48,6 +51,7 @@ WARM_UP = 50
 """Calls before those that are measured."""
 STARTS = 5
 IDLE_ROUNDS = 100
+NO_ARGUMENT = c.encode([], [])
 
 _STORED = c.variant(ok=c.NAT32, err=c.TEXT)
 
@@ -106,9 +110,10 @@ def direct(bench: Bench, count: int) -> list[Row]:
     zone = bench.zone(agent, create(agent, 100 * T))
     replies = [agent.update(zone, "add_message", argument) for argument in bench.messages(WARM_UP)]
     arguments = bench.messages(count)
-    started = time.perf_counter()
+    started, processor = time.perf_counter(), time.process_time()
     replies += [agent.update(zone, "add_message", argument) for argument in arguments]
     one = count / (time.perf_counter() - started)
+    processor = (time.process_time() - processor) / count
     arguments = bench.messages(count)
     started = time.perf_counter()
     batch = [network.submit(agent.caller, zone, "add_message", argument) for argument in arguments]
@@ -118,6 +123,7 @@ def direct(bench: Bench, count: int) -> list[Row]:
     all_stored(replies + [agent.reply(rid) for rid in batch])
     return [
         Row("in this process, a round each", one, "updates/s"),
+        Row("processor time of each", 1000 * processor, "ms"),
         Row(f"in this process, {count} submitted at once", many, "updates/s"),
     ]
 
@@ -125,9 +131,29 @@ def direct(bench: Bench, count: int) -> list[Row]:
 # Over HTTP --------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Server:
+    """A localnet process."""
+
+    pid: int
+    port: int
+    start_seconds: float
+    """From its start until it answered."""
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def processor_seconds(self) -> float:
+        """Processor time it has used."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
-def server(*options: str) -> Iterator[tuple[int, float]]:
-    """A localnet process; gives its port and the seconds until it answered."""
+def server(*options: str) -> Iterator[Server]:
+    """A localnet process."""
     with tempfile.TemporaryDirectory() as folder:
         port_file = Path(folder) / "port"
         started = time.perf_counter()
@@ -141,7 +167,7 @@ def server(*options: str) -> Iterator[tuple[int, float]]:
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
             connection.request("GET", "/instances")
             connection.getresponse().read()
-            yield port, time.perf_counter() - started
+            yield Server(process.pid, port, time.perf_counter() - started)
         finally:
             process.terminate()
             process.wait(20)
@@ -151,19 +177,19 @@ def start(bench: Bench) -> list[Row]:
     """Start of a server, and of one that loads a network with a zone from its folder."""
     empty = []
     for _ in range(STARTS):
-        with server("--listen", "127.0.0.1:0", "--auto-progress") as (_, seconds):
-            empty.append(seconds)
+        with server("--listen", "127.0.0.1:0", "--auto-progress") as process:
+            empty.append(process.start_seconds)
     kept = []
     with tempfile.TemporaryDirectory() as folder:
         options = ("--listen", "127.0.0.1:0", "--auto-progress", "--state-dir", folder)
-        with server(*options) as (port, _):
-            agent = IcAgent(f"http://127.0.0.1:{port}", bench.identity)
+        with server(*options) as process:
+            agent = IcAgent(process.url, bench.identity)
             zone = management.create_canister(agent, 100 * T)
             management.install(agent, zone, bench.code, zone_argument())
         for _ in range(STARTS):
             started = time.perf_counter()
-            with server(*options) as (port, _):
-                IcAgent(f"http://127.0.0.1:{port}", bench.identity).query(zone, "get_version", c.encode([], []))
+            with server(*options) as process:
+                IcAgent(process.url, bench.identity).query(zone, "get_version", NO_ARGUMENT)
                 kept.append(time.perf_counter() - started)
     return [
         Row(f"start until it answers (median of {STARTS})", median(empty), "s"),
@@ -187,7 +213,11 @@ class RestAgent:
     def _send(self, method: str, path: str, body: Any = None) -> Any:
         headers = {} if body is None else {"content-type": "application/json"}
         self._connection.request(method, path, None if body is None else json.dumps(body), headers)
-        return json.loads(self._connection.getresponse().read())
+        response = self._connection.getresponse()
+        content = response.read()
+        if response.status >= 300:
+            raise SystemExit(f"{path} answered {response.status}: {content.decode()}")
+        return json.loads(content)
 
     def query(self, canister: bytes, method: str, argument: bytes) -> bytes:
         """Not measured."""
@@ -218,15 +248,15 @@ class RestAgent:
         while not (pending := self._send("GET", self._base + "read/get_canister_http")):
             self._send("POST", self._base + "update/tick", {})
         for outcall in pending:
-            answer = {"CanisterHttpReply": {"status": 200, "headers": [], "body": list(ROLE)}}
+            answer = {"CanisterHttpReply": {"status": 200, "headers": [], "body": base64.b64encode(ROLE).decode()}}
             mock = {"subnet_id": outcall["subnet_id"], "request_id": outcall["request_id"], "response": answer}
             self._send("POST", self._base + "update/mock_canister_http", {**mock, "additional_responses": []})
 
 
 def rest(bench: Bench, count: int) -> list[Row]:
     """One client of PocketIC's interface: two requests a call, one call after the other."""
-    with server() as (port, _):
-        agent = RestAgent(port, bench.identity.sender())
+    with server() as process:
+        agent = RestAgent(process.port, bench.identity.sender())
         zone = bench.zone(agent, create(agent, 100 * T))
         replies = [agent.update(zone, "add_message", argument) for argument in bench.messages(WARM_UP)]
         arguments = bench.messages(count)
@@ -264,14 +294,16 @@ def signed(bench: Bench, count: int, clients: int) -> list[Row]:
     contract = ThreadingHTTPServer(("127.0.0.1", 0), _Contract)
     threading.Thread(target=contract.serve_forever, daemon=True).start()
     outcall = f"{HOST}=http://127.0.0.1:{contract.server_port}"
-    with server("--listen", "127.0.0.1:0", "--auto-progress", "--outcall", outcall) as (port, _):
-        agent = IcAgent(f"http://127.0.0.1:{port}", bench.identity)
+    with server("--listen", "127.0.0.1:0", "--auto-progress", "--outcall", outcall) as process:
+        agent = IcAgent(process.url, bench.identity)
         zone = bench.zone(agent, management.create_canister(agent, 100 * T))
         path = f"/api/v3/canister/{to_text(zone)}/call"
         calls = [_signed(bench.identity, zone, argument) for argument in bench.messages(WARM_UP + count)]
         envelopes = [envelope for _, envelope in calls]
-        warm, _ = _send_all(port, path, envelopes[:WARM_UP], clients)
-        answers, elapsed = _send_all(port, path, envelopes[WARM_UP:], clients)
+        warm, _ = _send_all(process.port, path, envelopes[:WARM_UP], clients)
+        processor = process.processor_seconds()
+        answers, elapsed = _send_all(process.port, path, envelopes[WARM_UP:], clients)
+        processor = (process.processor_seconds() - processor) / count
     contract.shutdown()
     bodies = [answer.body for answer in warm + answers]
     trees = [_certified_tree(body) for body in bodies]
@@ -281,6 +313,7 @@ def signed(bench: Bench, count: int, clients: int) -> list[Row]:
     slowest = quantiles([1000 * answer.seconds for answer in answers], n=20)[-1]
     return [
         Row(f"signed, v3 with certificate, {clients} clients", count / elapsed, "updates/s"),
+        Row("the server's processor time of each", 1000 * processor, "ms"),
         Row("a round's calls", count / len(rounds), "calls"),
         Row("a round's length (median)", median(lengths), "ms"),
         Row("a call's time (median)", median(1000 * answer.seconds for answer in answers), "ms"),
@@ -303,15 +336,10 @@ def _signed(identity: Identity, zone: bytes, argument: bytes) -> tuple[bytes, by
 
 
 def _certified_tree(answer: bytes) -> Any:
-    content = cbor2.loads(answer)
+    content = cbor.decode(answer)
     if content["status"] != "replied":
         raise SystemExit(f"a signed call was not answered: {content}")
-    return _plain(cbor2.loads(content["certificate"]).value["tree"])
-
-
-def _plain(form: Any) -> Any:
-    """A hash tree of lists: what comes below a tag is decoded to tuples."""
-    return [_plain(part) for part in form] if isinstance(form, (list, tuple)) else form
+    return cbor.decode(content["certificate"])["tree"]
 
 
 def _certified_reply(tree: Any, request_id: bytes) -> bytes:
@@ -370,8 +398,9 @@ def fleet(bench: Bench, zones: int) -> list[Row]:
     gc.collect()
     before = resident_bytes()
     started = time.perf_counter()
-    for _ in range(zones):
-        management.install(agent, create(agent, 100 * T), bench.code, zone_argument())
+    made = [create(agent, 100 * T) for _ in range(zones)]
+    for zone in made:
+        management.install(agent, zone, bench.code, zone_argument())
     created = (time.perf_counter() - started) / zones
     network.tick()
     gc.collect()
@@ -380,19 +409,36 @@ def fleet(bench: Bench, zones: int) -> list[Row]:
     for _ in range(IDLE_ROUNDS):
         network.tick()
     idle = (time.perf_counter() - started) / IDLE_ROUNDS
-    due = [canister.global_timer for canister in network.canisters.values() if canister.global_timer]
-    if len(due) < zones:
-        raise SystemExit(f"only {len(due)} of {zones} zones have a timer")
+    started = time.perf_counter()
+    for zone in made:
+        management.install(agent, zone, bench.code, NO_ARGUMENT, mode="upgrade")
+    upgraded = (time.perf_counter() - started) / zones
+    due = [network.canister(zone).global_timer for zone in made]
+    if not all(due):
+        raise SystemExit("not every zone has a timer after its upgrade")
     network.set_time(max(due))
     started = time.perf_counter()
     network.tick()
     timers = time.perf_counter() - started
+    if any(network.canister(zone).queue for zone in made):
+        raise SystemExit("the timers took more than one round")
     return [
         Row(f"{zones} zones: create and install one", 1000 * created, "ms"),
         Row(f"{zones} zones: memory of an idle one", memory / 2**20, "MiB"),
         Row(f"{zones} zones: a round with nothing to do", 1000 * idle, "ms"),
+        Row(f"{zones} zones: upgrade one", 1000 * upgraded, "ms"),
         Row(f"{zones} zones: a round in which all timers run", 1000 * timers, "ms"),
     ]
+
+
+def machine() -> dict[str, Any]:
+    """The machine; its load is that before anything was measured."""
+    return {
+        "cpus": os.cpu_count(),
+        "processor": platform.machine(),
+        "linux": platform.release(),
+        "load": round(os.getloadavg()[0], 1),
+    }
 
 
 def main() -> None:
@@ -414,14 +460,14 @@ def main() -> None:
     if not set(options.parts) <= set(parts):
         parser.error(f"there are only {', '.join(parts)}")
     count, zones = (200, 20) if options.quick else (2_000, 200)
-    where, zone, bench = machine(), manifest(), Bench(options.seed)
+    result = {**origin(options.seed), "machine": machine()}
+    bench = Bench(options.seed)
     rows = [row for name, part in parts.items() if name in (options.parts or parts) for row in part(bench)]
     if options.json:
-        result = {"seed": options.seed, **where, "zone": zone, "rows": [asdict(row) for row in rows]}
-        print(json.dumps(result, indent=2))
+        print(json.dumps({**result, "rows": [asdict(row) for row in rows]}, indent=1))
         return
-    print(f"seed {options.seed}, commit {where['commit']}, template {str(zone['template_hash'])[:16]}")
-    print(f"{where['cpus']} CPUs ({where['processor']}), Linux {where['system']}, load {where['load']} before\n")
+    print(", ".join(f"{name} {value}" for name, value in result["machine"].items()))
+    print(f"seed {options.seed}, commit {result['commit']}, template {result['zone']['template_hash']}\n")
     for row in rows:
         print(f"{row.name:60}{row.value:12,.2f} {row.unit}")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import canister_build
-from bench.calls import DirectAgent, accesses, create
+from bench.inprocess import CIPHERTEXT_BYTES, DirectAgent, accesses, create, zone_argument
 from localnet import candid as c
 from localnet.management_types import INSTALL
 from localnet.modules import ModuleCache
@@ -31,7 +31,6 @@ from zones.zone import Zone
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
 PUBLIC_KEY = b"\x04" + bytes(64)
-CIPHERTEXT_BYTES = 232
 FILL_BATCH = 1_000
 CYCLES = 10**18
 SECOND = 10**9
@@ -40,9 +39,6 @@ MOST_BYTES = 4 << 30
 
 Pair = tuple[bytes, bytes]
 
-_INIT = c.record(
-    zone_id=c.TEXT, rpc_host=c.TEXT, rpc_path=c.TEXT, cycles_requester_id=c.PRINCIPAL, call_token=c.opt(c.TEXT)
-)
 _ACK = c.variant(ok=c.NULL, err=c.TEXT)
 _LIMITS = c.record(max_bytes=c.opt(c.NAT64), max_messages=c.opt(c.NAT32), max_age_seconds=c.opt(c.NAT32))
 _SET_LIMITS = Method("set_message_limits", [_LIMITS], [_ACK])
@@ -81,14 +77,7 @@ class MessageZone:
         self.keys = [bytes([20]) + self.random.randbytes(20) + bytes(20) for _ in range(keys)]
         self.sent = 0
         self._wasm = zone_artifact().wasm_gz.read_bytes()
-        arguments = {
-            "zone_id": "0x90851525ee3b126e27ad74e381f9dc9c38f92319",
-            "rpc_host": "contract.zone.test",
-            "rpc_path": "/",
-            "cycles_requester_id": bytes(9),
-            "call_token": None,
-        }
-        management.install(self.agent, self.id, self._wasm, c.encode([_INIT], [arguments]))
+        management.install(self.agent, self.id, self._wasm, zone_argument())
         self.zone = Zone(self.agent, self.id)
         self.zone.update_role(PUBLIC_KEY)
         ok_or_raise("quota", _SET_QUOTA(self.agent, self.id, {"max_messages": 2**32 - 1, "max_bytes": 2**63}))
