@@ -260,7 +260,8 @@ class Canister:
         for line in lines:
             self.logs.append(LogRecord(self.next_log, time, line))
             self.next_log += 1
-        self.trim_logs()
+        if lines:
+            self.trim_logs()
 
     def trim_logs(self) -> None:
         """Drop the oldest lines of a log that is larger than its limit."""

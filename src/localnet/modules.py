@@ -13,6 +13,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
@@ -73,7 +74,7 @@ class CompiledModule:
         """Bytes of the module as installed."""
         return len(self.source)
 
-    @property
+    @cached_property
     def metadata_size(self) -> int:
         """Bytes of the metadata sections, names included."""
         return sum(len(name) + len(content) for name, (_, content) in self.metadata.items())
