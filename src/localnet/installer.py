@@ -17,6 +17,7 @@ from localnet.modules import CompiledModule
 from localnet.prices import MIN_LOG_BYTES
 from localnet.principal import to_text
 from localnet.runtime import Runtime
+from localnet.stable import Content
 from localnet.wasm import InvalidWasm
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ class _Steps:
         context.arg = self._request.arg
         return context
 
-    def _start(self, stable_content: bytes) -> Runtime:
+    def _start(self, stable_content: Content) -> Runtime:
         """Instantiate the new code, which runs its start function."""
         network = self._network
         services = network.services(network.prices_of(self._canister))
@@ -198,7 +199,7 @@ class _Steps:
                 old_open = True
                 self._network.scheduler.apply(canister, before)
             canister.global_timer = 0
-            runtime = self._start(old.stable.read())
+            runtime = self._start(old.stable.view())
             if keep_heap:
                 runtime.adopt_heap(old)
             context = self._run(runtime, "canister_post_upgrade", Mode.INIT)

@@ -27,7 +27,7 @@ from localnet.message import Context, OutgoingCall
 from localnet.modules import CompiledModule, ModuleCache, expect
 from localnet.prices import MAX_STABLE_PAGES, WASM_PAGE, Prices
 from localnet.principal import to_text
-from localnet.stable import StableMemory
+from localnet.stable import Content, StableMemory
 from localnet.system_api import SystemApi, over_limit, trap
 from localnet.wasm import HEAP_EXPORT, START_EXPORT, TABLE_EXPORT
 
@@ -131,7 +131,7 @@ class Runtime:
         shims: Shims,
         pool: SnapshotPool,
         context: Context,
-        stable_content: bytes = b"",
+        stable_content: Content = b"",
         *,
         starts: bool = True,
     ) -> None:
@@ -184,7 +184,7 @@ class Runtime:
 
     # Instance -------------------------------------------------------------------------------------
 
-    def _new_store(self, stable_content: bytes) -> None:
+    def _new_store(self, stable_content: Content) -> None:
         self.store = wasmtime.Store(self._services.modules.engine)
         self.store.set_fuel(HOUSEKEEPING_FUEL)
         self.stable = StableMemory(self.store, self._shims.store)
@@ -236,7 +236,7 @@ class Runtime:
         size = self.heap_bytes
         self._rebuilds += 1
         if self._rebuilds > MAX_REBUILDS:
-            self._new_store(self.stable.read())
+            self._new_store(self.stable.view())
         else:
             self._instantiate()
         self._fill_heap(old.data_ptr(old_store), size)

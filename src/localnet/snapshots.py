@@ -124,7 +124,7 @@ def load(network: Network, canister: Canister, snapshot: Snapshot) -> Loaded:
         raise Reject(ErrorCode.CANISTER_INVALID_WASM, text) from error
     services = network.services(network.prices_of(canister))
     context = network.scheduler.context(canister, Mode.START, network.limits.install)
-    runtime = Runtime(module, services, network.shims, network.pool, context, bytes(snapshot.stable))
+    runtime = Runtime(module, services, network.shims, network.pool, context, snapshot.stable)
     if [kind for kind, _ in runtime.globals()] != [kind for kind, _ in snapshot.globals]:
         raise _inconsistent("Wasm exported globals of canister module and snapshot metadata do not match.")
     if len(snapshot.heap) < runtime.heap_bytes:

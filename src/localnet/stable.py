@@ -34,7 +34,9 @@ READ_FUEL = 69
 WRITE_FUEL = 73
 PAGES_FUEL = 45
 PAGE_FUEL = 15
-JOURNAL_FUEL = 4096 + 59
+PAGE = 4096
+"""Bytes of a page of the journal, and of the machine's memory."""
+JOURNAL_FUEL = PAGE + 59
 NARROW_FUEL = 24
 NARROW_GROW_FUEL = 9
 """Fuel that the code below takes: it is counted, and taken off what a canister is charged. Of one call; of a write's
@@ -207,6 +209,9 @@ SHIM_WAT = f"""
 """
 
 
+Content = bytes | bytearray | memoryview
+
+
 class StableMemory:
     """Stable memory of one canister inside one wasmtime store."""
 
@@ -304,17 +309,16 @@ class StableMemory:
         fill(self._memory, self._store, pieces)
         self._pages.set(size // WASM_PAGE)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: Content) -> None:
         """Replace the content, growing (never shrinking) to whole pages; the rest is zero."""
         need = -(-len(data) // WASM_PAGE)
         if need > self.pages:
             grow = expect(self._exports["stable64_grow"], wasmtime.Func)
             grow(self._store, need - self.pages)
-        size = self.pages * WASM_PAGE
-        if size:
-            base = ctypes.addressof(self._memory.data_ptr(self._store).contents)
-            ctypes.memset(base, 0, size)
-            ctypes.memmove(base, data, len(data))
+        view = memoryview(data)
+        offsets = range(0, self.pages * WASM_PAGE, WASM_PAGE)
+        pieces = ((at, bytes(view[at : at + WASM_PAGE]).ljust(WASM_PAGE, b"\0")) for at in offsets)
+        fill(self._memory, self._store, pieces)
 
 
 def fill(memory: wasmtime.Memory, store: wasmtime.Store, pieces: Iterable[tuple[int, bytes]]) -> None:
@@ -323,5 +327,9 @@ def fill(memory: wasmtime.Memory, store: wasmtime.Store, pieces: Iterable[tuple[
         return
     base = ctypes.addressof(memory.data_ptr(store).contents)
     for offset, content in pieces:
-        if ctypes.string_at(base + offset, len(content)) != content:
-            ctypes.memmove(base + offset, content, len(content))
+        if ctypes.string_at(base + offset, len(content)) == content:
+            continue
+        for at in range(0, len(content), PAGE):
+            part = content[at : at + PAGE]
+            if ctypes.string_at(base + offset + at, len(part)) != part:
+                ctypes.memmove(base + offset + at, part, len(part))
