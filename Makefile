@@ -37,7 +37,7 @@ bench: wasm ## Instructions, stable accesses and bytes of the canisters' operati
 bench-messages: wasm ## What messages cost at 0 to 1 000 000 stored ones; ARGS='--quick --json'
 	@$(BIN)/python -m bench.messages $(ARGS)
 
-bench-localnet: wasm ## How fast the embedded Internet Computer is, and 200 zones on it; ARGS='--quick --json'
+bench-localnet: wasm ## How fast the embedded Internet Computer is, and 200 zones on it; ARGS='--quick --json --save'
 	@$(BIN)/python -m bench.localnet $(ARGS)
 
 soak: wasm ## A million messages through one zone at its limit, with 20 upgrades; ARGS='--save' keeps the figures

@@ -30,9 +30,8 @@ from typing import Any
 
 from ic.agent import sign_request
 
-import canister_build
 from bench.inprocess import CIPHERTEXT_BYTES, HOST, ROLE, DirectAgent, T, create, zone_argument
-from bench.message_zone import origin
+from bench.message_zone import origin, save, zone_artifact
 from localnet import candid as c
 from localnet import cbor
 from localnet.hash_tree import look_up
@@ -69,7 +68,7 @@ class Bench:
     """The canister to measure with, and what it is sent."""
 
     def __init__(self, seed: int) -> None:
-        self.code = canister_build.build("zone_canister", builder="template").wasm_gz.read_bytes()
+        self.code = zone_artifact().wasm_gz.read_bytes()
         self.identity = Identity.from_secret(bytes(31) + b"\x01")
         self._texts = random.Random(seed)
         ModuleCache(signatures()).get(self.code)
@@ -445,6 +444,7 @@ def main() -> None:
     """Print the figures as a table, or as JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--save", action="store_true", help="keep the result in bench/results/localnet.json")
     parser.add_argument("--quick", action="store_true", help="a tenth of the calls and zones")
     parser.add_argument("--seed", type=int, default=1, help="seed of the random ciphertexts (default: 1)")
     parser.add_argument("--clients", type=int, default=32, help="clients that sign (default: %(default)s)")
@@ -463,8 +463,11 @@ def main() -> None:
     result = {**origin(options.seed), "machine": machine()}
     bench = Bench(options.seed)
     rows = [row for name, part in parts.items() if name in (options.parts or parts) for row in part(bench)]
+    result["rows"] = [asdict(row) for row in rows]
+    if options.save:
+        save("localnet", result)
     if options.json:
-        print(json.dumps({**result, "rows": [asdict(row) for row in rows]}, indent=1))
+        print(json.dumps(result, indent=1))
         return
     print(", ".join(f"{name} {value}" for name, value in result["machine"].items()))
     print(f"seed {options.seed}, commit {result['commit']}, template {result['zone']['template_hash']}\n")
