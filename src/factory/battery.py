@@ -1,10 +1,13 @@
-"""The battery: which canisters are children, and how many cycles each may have.
+"""The battery: which canisters are children, how many cycles each may have, and what stays in the battery.
 
 Pure. The rules and their order are the wire contract's; a grant is reserved in both quotas before the deposit is made
-and given back when the deposit fails. Amounts in cycles, times in ns, principals in bytes.
+and what does not arrive is given back. Limits of children are the policy's: a child that others than the factory
+control has a smaller one, because they can take out what they want. Amounts in cycles, times in ns, principals in
+bytes.
 
     settings "aggregate"  quota of all children together (see `quota`)
-    children principal -> u64 registered at | quota of this child
+    settings "own"        u128 idle burn a day | u64 freezing threshold (s) | u128 measured burn a day | u64 read at
+    children principal -> u64 registered at | quota of this child, its limit and window being the policy's
 """
 
 import struct
@@ -12,16 +15,16 @@ import struct
 from kybra import StableBTreeMap, blob, text
 
 from canister_kit.cycles import TransferCyclesError
+from factory.policy import CHILD_WINDOW, DAY, MOST_CYCLES, SHARED_WINDOW, Policy
 from factory.quota import QUOTA_BYTES, Quota, decode_quota
 
-MIN_CYCLES = 50_000_000_000
 AGGREGATE_LIMIT = 10_000_000_000_000
-CHILD_LIMIT = 1_000_000_000_000
-WINDOW = 86_400
-# What the battery keeps for itself: its own freezing threshold and the months until somebody notices it runs low.
-RESERVE = 5_000_000_000_000
+WINDOW = DAY
+MAX_WINDOW = 366 * DAY
 REGISTERED = struct.Struct("<Q")
+OWN = struct.Struct("<16sQ16sQ")
 AGGREGATE_KEY = "aggregate"
+OWN_KEY = "own"
 
 
 class Refusal(Exception):
@@ -42,16 +45,39 @@ class Grant:
         self.child_window = child_window
 
 
+class Need:
+    """What the battery itself burns."""
+
+    def __init__(self, idle_burn: int, freezing_threshold: int, measured_burn: int, read_at: int):
+        self.idle_burn = idle_burn
+        """Cycles a day for its memory, by its status."""
+        self.freezing_threshold = freezing_threshold
+        """Seconds."""
+        self.measured_burn = measured_burn
+        """Cycles a day, without what was passed on to others."""
+        self.read_at = read_at
+
+    def burn(self) -> int:
+        """Cycles a day."""
+        return max(self.idle_burn, self.measured_burn)
+
+    def freezing(self) -> int:
+        """The balance below which the battery is frozen."""
+        return self.idle_burn * self.freezing_threshold // DAY
+
+
 class Battery:
     """Children and quotas over their stable maps."""
 
-    def __init__(self, settings: StableBTreeMap[text, blob], children: StableBTreeMap[blob, blob]):
+    def __init__(self, settings: StableBTreeMap[text, blob], children: StableBTreeMap[blob, blob], policy: Policy):
         self._settings = settings
         self._children = children
+        self._policy = policy
 
     def register(self, child: bytes, now: int) -> None:
-        """Makes a canister a child, with a quota of its own."""
-        self._children.insert(child, REGISTERED.pack(now) + Quota(CHILD_LIMIT, WINDOW).encode())
+        """Makes a canister a child, with a quota of its own; a child keeps the one it has."""
+        if not self._children.contains_key(child):
+            self._children.insert(child, REGISTERED.pack(now) + Quota(0, CHILD_WINDOW).encode())
 
     def is_child(self, principal: bytes) -> bool:
         """Whether this canister may ask for cycles."""
@@ -65,42 +91,80 @@ class Battery:
         """How many children there are."""
         return self._children.len()
 
-    def reserve(self, child: bytes, requested: int, balance: int, now: int) -> Grant:
-        """Reserves cycles for a registered child by the contract's quota rules; Refusal when there are none."""
-        if requested < MIN_CYCLES:
+    def need(self) -> Need:
+        """What the battery burns, as read last."""
+        stored = self._settings.get(OWN_KEY)
+        if stored is None:
+            return Need(0, 0, 0, 0)
+        idle, threshold, measured, read_at = OWN.unpack(stored)
+        return Need(int.from_bytes(idle, "little"), threshold, int.from_bytes(measured, "little"), read_at)
+
+    def store_need(self, need: Need) -> None:
+        """Keeps what the battery burns."""
+        idle = min(need.idle_burn, MOST_CYCLES).to_bytes(16, "little")
+        measured = min(need.measured_burn, MOST_CYCLES).to_bytes(16, "little")
+        self._settings.insert(OWN_KEY, OWN.pack(idle, need.freezing_threshold, measured, need.read_at))
+
+    def reserve_cycles(self) -> int:
+        """The balance that nothing may be spent below: the policy's, or what the battery needs to live on."""
+        need = self.need()
+        return max(self._policy.get("reserve"), need.freezing() + self._policy.get("reserve_days") * need.burn())
+
+    def reserve(self, child: bytes, requested: int, balance: int, now: int, shared: bool = False) -> Grant:
+        """Reserves cycles for a registered child by the contract's quota rules; Refusal when there are none.
+
+        `shared` is a child that others than the factory control.
+        """
+        if requested < self._policy.get("min_top_up"):
             raise Refusal({"too_few_cycles_requested": None})
-        aggregate = self._aggregate()
+        aggregate = self.aggregate()
         aggregate_left = aggregate.left(now)
         if aggregate_left == 0:
             raise Refusal({"aggregate_quota_reached": None})
-        quota = self._quota(child)
+        quota = self.quota(child, shared)
         child_left = quota.left(now)
         if child_left == 0:
             raise Refusal({"canister_quota_reached": None})
         amount = min(requested, aggregate_left, child_left)
-        if balance - RESERVE < amount:
+        if balance - self.reserve_cycles() < amount:
             raise Refusal({"insufficient_cycles_available": None})
         grant = Grant(child, amount, aggregate.take(amount), quota.take(amount))
         self._store(child, aggregate, quota)
         return grant
 
-    def give_back(self, grant: Grant) -> None:
-        """Releases a reservation whose deposit failed."""
-        aggregate = self._aggregate()
-        quota = self._quota(grant.child)
-        aggregate.give_back(grant.amount, grant.aggregate_window)
-        quota.give_back(grant.amount, grant.child_window)
+    def give_back(self, grant: Grant, amount: int) -> None:
+        """Releases what did not arrive of a reservation, in the windows it was taken from."""
+        aggregate = self.aggregate()
+        quota = self.quota(grant.child, False)
+        aggregate.give_back(amount, grant.aggregate_window)
+        quota.give_back(amount, grant.child_window)
         self._store(grant.child, aggregate, quota)
 
-    def _aggregate(self) -> Quota:
+    def aggregate(self) -> Quota:
+        """The quota of all children together, as it was used last."""
         stored = self._settings.get(AGGREGATE_KEY)
         return Quota(AGGREGATE_LIMIT, WINDOW) if stored is None else decode_quota(stored)
 
-    def _quota(self, child: bytes) -> Quota:
+    def set_aggregate(self, limit: int, window: int, now: int) -> str:
+        """Replaces the quota of all children and begins a window with nothing used, or says what is wrong."""
+        if limit > MOST_CYCLES:
+            return f"maxAmount is at most {MOST_CYCLES}, got {limit}"
+        if not 0 < window <= MAX_WINDOW:
+            return f"durationInSeconds must be 1 to {MAX_WINDOW}, got {window}"
+        quota = Quota(limit, window)
+        quota.turn(now)
+        self._settings.insert(AGGREGATE_KEY, quota.encode())
+        return ""
+
+    def quota(self, child: bytes, shared: bool) -> Quota:
+        """A child's own quota, as it was used last."""
         stored = self._children.get(child)
         if stored is None:
             raise KeyError(f"{child.hex()} is no child")
-        return decode_quota(stored[REGISTERED.size : REGISTERED.size + QUOTA_BYTES])
+        quota = decode_quota(stored[REGISTERED.size : REGISTERED.size + QUOTA_BYTES])
+        quota.limit = self._policy.get("shared_limit" if shared else "child_limit")
+        quota.window = SHARED_WINDOW if shared else CHILD_WINDOW
+        return quota
 
     def _store(self, child: bytes, aggregate: Quota, quota: Quota) -> None:
         registered = (self._children.get(child) or bytes(REGISTERED.size))[: REGISTERED.size]

@@ -11,10 +11,13 @@ from canister_kit.guards import refuse
 from canister_kit.in_flight import InFlight
 from factory import state
 from factory.admins import Admins
+from factory.alerts import Alerts
 from factory.audit import AuditLog
 from factory.battery import Battery
 from factory.children import Children
+from factory.deposit_log import DepositLog
 from factory.lists import PrincipalLists
+from factory.policy import Policy
 from factory.releases import ReleaseStore
 from factory.zones import ZoneIndex
 
@@ -25,7 +28,10 @@ admins = Admins(state.settings_map)
 audit = AuditLog(state.settings_map, state.audit_map)
 children = Children(state.custody_map)
 lists = PrincipalLists(state.lists_map)
-battery = Battery(state.settings_map, state.children_map)
+policy = Policy(state.settings_map)
+battery = Battery(state.settings_map, state.children_map, policy)
+deposit_log = DepositLog(state.settings_map, state.deposits_map, state.paid_map)
+alerts = Alerts(state.settings_map, state.alerts_map, state.open_alerts_map)
 zones = ZoneIndex(state.settings_map, state.zones_map)
 releases = ReleaseStore(state.settings_map, state.releases_map, state.release_pieces_map)
 open_calls = InFlight()

@@ -7,7 +7,7 @@ happens after the creation. Each flow returns its result and an error text, one 
 
 from kybra import Async, Tuple, blob, ic, text
 
-from factory.battery import RESERVE, Battery
+from factory.battery import Battery
 from factory.children import LIVE, Child, Children
 from factory.installation import INSTALL, install_release
 from factory.principals import to_text
@@ -43,7 +43,7 @@ def create_zone(
     if release is None:
         return b"", "no release of the zone canister is published yet: nothing to install"
     if known is None:
-        fault = admission_fault(zones)
+        fault = admission_fault(zones, battery)
         if fault:
             return b"", fault
         zone.asked_at = ic.time()
@@ -64,13 +64,14 @@ def create_zone(
     return zone.canister, ""
 
 
-def admission_fault(zones: ZoneIndex) -> str:
+def admission_fault(zones: ZoneIndex, battery: Battery) -> str:
     """Why no zone can be created now, or ""."""
     balance = ic.canister_balance128()
-    if balance < CREATION_CYCLES + RESERVE:
+    reserve = battery.reserve_cycles()
+    if balance < CREATION_CYCLES + reserve:
         return (
             f"the factory holds {balance} cycles: a creation takes {CREATION_CYCLES} "
-            f"and the reserve of {RESERVE} is never touched"
+            f"and the reserve of {reserve} is never touched"
         )
     now = ic.time()
     budget = zones.budget(now)

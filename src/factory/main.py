@@ -28,8 +28,16 @@ from factory.api_admin import (
 )
 from factory.api_battery import (
     cycles_manager_transferCycles,
+    cycles_manager_transferCyclesToCanister,
+    get_aggregate_quota_settings,
+    get_alerts,
+    get_battery_policy,
     get_cycles_manager_children,
     get_cycles_manager_children_count,
+    get_cycles_manager_info,
+    get_deposits,
+    set_battery_policy,
+    update_aggregate_quota_settings,
 )
 from factory.api_code import (
     get_release,

@@ -38,7 +38,7 @@ class Quota:
     def give_back(self, amount: int, window_end: int) -> None:
         """Returns an amount taken in the window that ends at window_end; nothing once that window is over."""
         if self.ends_at == window_end:
-            self.used -= amount
+            self.used -= min(amount, self.used)
 
     def encode(self) -> bytes:
         """The quota as it is stored."""

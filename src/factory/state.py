@@ -14,3 +14,7 @@ release_pieces_map = StableBTreeMap[blob, blob](memory_id=4, max_key_size=56, ma
 custody_map = StableBTreeMap[blob, blob](memory_id=5, max_key_size=48, max_value_size=1024)
 lists_map = StableBTreeMap[blob, blob](memory_id=6, max_key_size=96, max_value_size=48)
 audit_map = StableBTreeMap[nat64, blob](memory_id=7, max_key_size=16, max_value_size=700)
+deposits_map = StableBTreeMap[nat64, blob](memory_id=12, max_key_size=16, max_value_size=128)
+paid_map = StableBTreeMap[blob, blob](memory_id=13, max_key_size=48, max_value_size=32)
+alerts_map = StableBTreeMap[nat64, blob](memory_id=17, max_key_size=16, max_value_size=320)
+open_alerts_map = StableBTreeMap[blob, blob](memory_id=18, max_key_size=48, max_value_size=32)

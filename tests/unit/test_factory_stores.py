@@ -1,4 +1,4 @@
-"""The factory's stores on the host: quotas, children, zones, releases, admins."""
+"""The factory's stores on the host: a quota, children, zones, releases, admins."""
 
 import hashlib
 
@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from factory import audit as audit_module
 from factory.admins import FIRST_ADMIN, MAX_ADMINS, Admins
 from factory.audit import AuditLog
-from factory.battery import AGGREGATE_LIMIT, CHILD_LIMIT, MIN_CYCLES, RESERVE, Battery, Refusal
 from factory.children import FUNDED, LIVE, SHARED, Child, Children
 from factory.lists import PrincipalLists
 from factory.quota import Quota, decode_quota
@@ -18,76 +17,7 @@ from factory.zones import INSTALLED, Zone, ZoneIndex, decode_zone
 from tests.support.maps import maps_of
 
 SECOND = 1_000_000_000
-DAY = 86_400 * SECOND
-T = 1_000_000_000_000
-RICH = 1_000 * T
 ZONE_ID = "0x" + "ab" * 20
-
-
-def battery_with(children: int) -> Battery:
-    maps = maps_of("factory")
-    battery = Battery(maps.settings_map, maps.children_map)
-    for number in range(children):
-        battery.register(bytes([number]) * 10, 0)
-    return battery
-
-
-def case(battery: Battery, child: bytes, requested: int, balance: int, now: int) -> str:
-    with pytest.raises(Refusal) as caught:
-        battery.reserve(child, requested, balance, now)
-    return next(iter(caught.value.case))
-
-
-def test_a_grant_follows_the_contracts_rules_in_their_order():
-    battery = battery_with(12)
-    child = bytes(10)
-    assert case(battery, child, MIN_CYCLES - 1, RICH, 0) == "too_few_cycles_requested"
-    assert battery.reserve(child, MIN_CYCLES, RICH, 0).amount == MIN_CYCLES
-    assert battery.reserve(child, 2 * T, RICH, 1).amount == CHILD_LIMIT - MIN_CYCLES
-    assert case(battery, child, T, RICH, 2) == "canister_quota_reached"
-    for number in range(1, 10):
-        assert battery.reserve(bytes([number]) * 10, 2 * T, RICH, 3).amount == CHILD_LIMIT
-    assert case(battery, bytes([10]) * 10, T, RICH, 4) == "aggregate_quota_reached"
-    assert battery.reserve(child, T, RICH, DAY).amount == T
-
-
-def test_the_reserve_is_never_touched():
-    battery = battery_with(1)
-    assert case(battery, bytes(10), T, RESERVE + T - 1, 0) == "insufficient_cycles_available"
-    assert battery.reserve(bytes(10), T, RESERVE + T, 0).amount == T
-
-
-steps = st.lists(
-    st.tuples(st.integers(0, 3), st.integers(0, 2 * T), st.booleans(), st.integers(0, 40_000 * SECOND)), max_size=40
-)
-
-
-@settings(deadline=None)
-@given(steps)
-def test_no_quota_is_exceeded_and_reservations_are_always_released(sequence):
-    battery = battery_with(4)
-    now = 0
-    open_grants = []
-    granted: list[tuple[int, bytes, int]] = []
-    for number, requested, succeeds, pause in sequence:
-        now += pause
-        for grant, ok, at in open_grants:
-            if ok:
-                granted.append((at, grant.child, grant.amount))
-            else:
-                battery.give_back(grant)
-        open_grants = []
-        try:
-            grant = battery.reserve(bytes([number]) * 10, requested, RICH, now)
-        except Refusal:
-            continue
-        assert 0 < grant.amount <= requested
-        open_grants.append((grant, succeeds, now))
-    stored = battery._aggregate()
-    assert 0 <= stored.used <= AGGREGATE_LIMIT
-    in_window = sum(amount for at, _, amount in granted if at >= stored.ends_at - DAY)
-    pending = sum(grant.amount for grant, _, _ in open_grants)
-    assert stored.used == (in_window + pending if stored.ends_at else 0)
 
 
 def test_giving_back_after_the_window_turned_changes_nothing():
