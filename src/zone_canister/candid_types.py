@@ -52,6 +52,27 @@ class Controllers(Record):
     read_at: Opt[nat64]
 
 
+class MaintenanceArgs(Record):
+    on: bool
+    restoring: bool
+
+
+class MaintenanceResult(Variant, total=False):
+    ok: nat64
+    err: text
+
+
+class ZoneHealth(Record):
+    version: nat
+    layout: text
+    installation_id: int
+    maintenance_until: Opt[nat64]
+    messages: nat
+    first_id: nat32
+    last_id: nat32
+    members: nat
+
+
 class MessageMeta(Record):
     id: nat32
     timestamp: nat32

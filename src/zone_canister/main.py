@@ -52,6 +52,8 @@ from zone_canister.candid_types import (
     DigestEntry,
     EvictionInfo,
     KeyedCiphertext,
+    MaintenanceArgs,
+    MaintenanceResult,
     MemberQuota,
     Message,
     MessageLimits,
@@ -62,9 +64,11 @@ from zone_canister.candid_types import (
     NatResult,
     QuotaUse,
     SinceArgs,
+    ZoneHealth,
     ZoneInit,
 )
 from zone_canister.config import LOW_BALANCE, TOPUP_CYCLES, Config
+from zone_canister.maintenance import Maintenance
 from zone_canister.members import MemberCache
 from zone_canister.message_batch import batch_fault
 from zone_canister.message_migration import FirstLayout
@@ -77,12 +81,14 @@ VERSION = 1000
 KIND = "zone"
 ADMIN_ROLE = 400
 NOT_A_MEMBER = "Not a member of the zone"
+NOT_A_KEEPER = "Not the factory or a controller, as the zone read them last: see refresh_controllers"
 INDEXED_A_CALL = 100_000  # at some 100 000 instructions each; a call may take 40 G
 INDEXED_A_QUERY = 20_000  # a query may take 5 G
 INDEX_FAULT = "the message index is being made again after an upgrade: try again in a minute"
 MOVING_FAULT = "messages are being moved to a new layout after an upgrade: try again in a minute"
 MOVED_A_STEP = 5_000
 EVICTED_PAGES_A_STEP = 500
+MAINTENANCE_SECONDS = 30
 MANAGEMENT_CANISTER = Principal.from_str("aaaaa-aa")
 
 config = Config(state.settings_map)
@@ -103,6 +109,7 @@ first_layout = FirstLayout(
 )
 quotas = MemberQuotas(state.settings_map, state.member_quotas_map)
 controllers = ControllerCache(state.settings_map)
+maintenance = Maintenance(state.settings_map)
 background = Background()
 outcall_rules = OutcallRules(state.settings_map)
 
@@ -112,19 +119,41 @@ def require_member() -> GuardResult:
     return refuse("" if members.role(ic.caller().bytes) else NOT_A_MEMBER)
 
 
+def require_writing_member() -> GuardResult:
+    """Lets members through with what changes the zone, unless its code is being changed."""
+    return refuse(maintenance.fault(ic.time()) if members.role(ic.caller().bytes) else NOT_A_MEMBER)
+
+
 def require_member_and_batch() -> GuardResult:
-    """Lets members through with a batch that is not too long: its length is read before it is decoded."""
+    """The same with a batch that is not too long: its length is read before it is decoded."""
     if not members.role(ic.caller().bytes):
         return refuse(NOT_A_MEMBER)
-    if ic.arg_data_raw_size() <= MAX_BATCH:
-        return refuse("")
+    fault = maintenance.fault(ic.time())
+    if fault or ic.arg_data_raw_size() <= MAX_BATCH:
+        return refuse(fault)
     return refuse(batch_fault(ic.arg_data_raw()))
 
 
 def require_admin() -> GuardResult:
-    """Lets the zone's admins and the canister's controllers, as it read them last, through."""
+    """Lets the zone's admins and the canister's controllers, as it read them last, change it."""
     caller = ic.caller().bytes
-    return refuse("" if members.role(caller) >= ADMIN_ROLE or caller in controllers.all() else "Not an admin")
+    if members.role(caller) < ADMIN_ROLE and caller not in controllers.all():
+        return refuse("Not an admin")
+    return refuse(maintenance.fault(ic.time()))
+
+
+def require_signature() -> GuardResult:
+    """Lets everyone through who signs, unless the zone's code is being changed."""
+    refused = refuse_anonymous()
+    return refuse(maintenance.fault(ic.time())) if "Ok" in refused else refused
+
+
+def require_keeper() -> GuardResult:
+    """Lets through who may change the zone's code: controllers, and the factory unless they are known without it."""
+    caller = ic.caller().bytes
+    known = controllers.all()
+    keeps = caller in known or (not known and caller == config.battery())
+    return refuse("" if keeps else NOT_A_KEEPER)
 
 
 @init
@@ -173,7 +202,7 @@ def oracle_transform_function(args: TransformArgs) -> HttpResponse:
     return without_headers(args)
 
 
-@update(guard=require_member)
+@update(guard=require_writing_member)
 def add_message(key_id: blob, ciphertext: blob) -> Nat32Result:
     """Stores one message under a key and returns its id."""
     ids, fault = stored([(key_id, ciphertext)], True)
@@ -433,10 +462,18 @@ def work_soon() -> void:
 
 
 def work() -> void:
-    """One step of background work: eviction, and the index that an upgrade did not leave."""
+    """One step of background work: eviction, and the index that an upgrade did not leave.
+
+    Under maintenance the index alone, which is not kept.
+    """
     background.disarm()
     now = seconds()
     indexed = messages.index_more(INDEXED_A_CALL)
+    if maintenance.is_on(ic.time()):
+        wait = MAINTENANCE_SECONDS if indexed else background.STEP_SECONDS
+        background.arm(now, wait)
+        ic.set_timer(wait, work)
+        return
     if indexed and first_layout.is_pending:
         indexed = first_layout.move(messages, MOVED_A_STEP)
     more = messages.reclaim(now, EVICTED_PAGES_A_STEP)
@@ -477,6 +514,38 @@ def get_aggregate_status_v1() -> AggregateStatusV1:
     }
 
 
+@update(guard=require_keeper)
+def set_maintenance(args: MaintenanceArgs) -> MaintenanceResult:
+    """Refuses updates while the zone's code is changed: for half an hour, or until told otherwise when restoring.
+
+    Returns when that ends by itself (ns), 0 when it does not or is over.
+    """
+    now = ic.time()
+    if not args["on"]:
+        maintenance.end()
+        work_soon()
+        return {"ok": 0}
+    if not args["restoring"]:
+        return {"ok": maintenance.begin(now)}
+    fault = maintenance.hold(now)
+    return {"err": fault} if fault else {"ok": 0}
+
+
+@query(guard=require_keeper)
+def get_health() -> ZoneHealth:
+    """What must not change when the zone's code does, for whoever changes it."""
+    return {
+        "version": VERSION,
+        "layout": (state.settings_map.get(layout.HEADER_KEY) or b"").decode(),
+        "installation_id": config.installation_id(),
+        "maintenance_until": maintenance.until(ic.time()),
+        "messages": messages.state.count,
+        "first_id": messages.state.first_id,
+        "last_id": messages.state.last_id,
+        "members": state.members_map.len(),
+    }
+
+
 @query
 def get_controllers() -> Controllers:
     """The canister's controllers as it read them last, and when (ns); see `refresh_controllers`."""
@@ -487,7 +556,7 @@ def get_controllers() -> Controllers:
     }
 
 
-@update(guard=refuse_anonymous)
+@update(guard=require_signature)
 def refresh_controllers() -> Async[Manual[Controllers]]:
     """Reads the canister's controllers from its own status, at most once a minute."""
     if controllers.due(ic.time()):
@@ -511,7 +580,7 @@ def get_role(member: Principal) -> nat:
     return members.role(member.bytes)
 
 
-@update(guard=refuse_anonymous)
+@update(guard=require_signature)
 def update_role(public_key: blob) -> Async[Manual[nat]]:
     """Asks the zone's contract for the role of a public key and caches it; for the key's own principal and members."""
     if len(public_key) != PUBLIC_KEY_BYTES:
@@ -543,7 +612,7 @@ def update_role(public_key: blob) -> Async[Manual[nat]]:
     ic.reply(role)
 
 
-@update(guard=refuse_anonymous)
+@update(guard=require_signature)
 def request_topup_if_low() -> Async[TransferCyclesResult]:
     """Asks the battery for cycles when the balance is below 0.7 T; at most once in 10 minutes."""
     if ic.canister_balance128() >= LOW_BALANCE:

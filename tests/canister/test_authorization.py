@@ -99,6 +99,7 @@ def test_each_method_of_the_zone_is_open_to_whom_the_table_says(network, zone_bu
         "who signs, for the own key; members for any": signing,
         "members": {"member", "admin"},
         "admins, controllers": {"admin", "controller"},
+        "controllers, and the factory unless they are known without it": {"controller"},
     }
     table = rows("Zone canister")
     assert set(table) == set(zone.methods)

@@ -1,0 +1,63 @@
+"""The maintenance flag: while a zone's code is being changed, nothing may be written that going back would lose.
+
+Pure. The flag lies in the settings and so outlives the upgrade it is for. It ends by itself after half an hour, by the
+clock alone, unless going back to a snapshot has begun: then only whoever set it, or the snapshot, takes it away. Not
+for who may set it. Times in ns.
+
+    settings "maintenance"  u64 since | u64 until, 0 for as long as it takes; absent without the flag
+"""
+
+import struct
+
+from kybra import StableBTreeMap, blob, text
+
+LONGEST = 1_800 * 1_000_000_000
+KEY = "maintenance"
+FLAG = struct.Struct("<QQ")
+BEING_UPGRADED = "zone is being upgraded, retry"
+NOT_UNDER_MAINTENANCE = "the zone is not under maintenance: what it holds by now may not be taken back"
+
+
+class Maintenance:
+    """The flag over the settings map; at hand, because every update asks for it."""
+
+    def __init__(self, settings: StableBTreeMap[text, blob]):
+        self._settings = settings
+        stored = settings.get(KEY)
+        self._since, self._until = (0, 0) if stored is None else FLAG.unpack(stored)
+
+    def is_on(self, now: int) -> bool:
+        """Whether the flag holds at a time."""
+        return self._since > 0 and (self._until == 0 or now < self._until)
+
+    def fault(self, now: int) -> str:
+        """Why nothing may be written now, or ""."""
+        return BEING_UPGRADED if self.is_on(now) else ""
+
+    def until(self, now: int) -> int | None:
+        """When the flag ends by itself, 0 for not at all; None without one."""
+        return self._until if self.is_on(now) else None
+
+    def begin(self, now: int) -> int:
+        """Sets the flag, or sets it again; returns when it ends by itself, 0 for not at all."""
+        if not self.is_on(now):
+            self._store(now, now + LONGEST)
+        elif self._until:
+            self._store(self._since, now + LONGEST)
+        return self._until
+
+    def hold(self, now: int) -> str:
+        """Keeps a flag that holds until it is taken away, for going back to a snapshot; or says why not."""
+        if not self.is_on(now):
+            return NOT_UNDER_MAINTENANCE
+        self._store(self._since, 0)
+        return ""
+
+    def end(self) -> None:
+        """Takes the flag away."""
+        self._since = self._until = 0
+        self._settings.remove(KEY)
+
+    def _store(self, since: int, until: int) -> None:
+        self._since, self._until = since, until
+        self._settings.insert(KEY, FLAG.pack(since, until))
