@@ -66,7 +66,7 @@ def root_key(text: str) -> bytes:
 
 _KEY_HINT = (
     f"a root key is a BLS key of {KEY_BYTES} bytes in DER: 308182301d..., as /api/v2/status has it; "
-    "`zones network status` shows the local network's"
+    "`local` is the local network's"
 )
 
 
@@ -164,8 +164,8 @@ def _check_signature(content: dict[str, Any], key: bytes, what: str) -> None:
     if not key.startswith(KEY_DER_PREFIX) or not _signed(message, content["signature"], key[len(KEY_DER_PREFIX) :]):
         raise ProofError(
             f"the {what} is not signed by the key ...{key[-8:].hex()}",
-            "mainnet's key is the default; name another network's root key with --root-key "
-            "(`zones network status` shows the local network's)",
+            "mainnet's key is the default: name another network's with --root-key (`local` for the local network's), "
+            "if it is another network",
         )
 
 
