@@ -233,13 +233,14 @@ def stored(items: list[tuple[bytes, bytes]], single: bool) -> tuple[list[int], s
     fault = quotas.fault(window, len(items), batch.size, now)
     if fault:
         return [], fault
-    try:
-        messages.add(batch, caller, now)
-    except Refused as refused:
-        work_soon()
-        return [], str(refused)
+    if batch.fresh:
+        try:
+            messages.add(batch, caller, now)
+        except Refused as refused:
+            work_soon()
+            return [], str(refused)
+        certify()
     quotas.count(caller, window, len(items), batch.size)
-    certify()
     if messages.state.pending_since or messages.limits.max_age_seconds or not background.has_learned:
         work_soon()
     return batch.ids, ""
@@ -434,11 +435,12 @@ def get_my_quota_use() -> QuotaUse:
 
 def reader_or_reject() -> Reader | None:
     """A reader of the messages; rejects while their index is being made again."""
-    # What a query indexes is forgotten with it, so it begins only what it can end.
-    fault = INDEX_FAULT if messages.unindexed > INDEXED_A_QUERY else start_fault(INDEXED_A_QUERY)
-    if fault:
-        ic.reject(fault)
-        return None
+    if messages.unindexed or first_layout.is_pending:
+        # What a query indexes is forgotten with it, so it begins only what it can end.
+        fault = INDEX_FAULT if messages.unindexed > INDEXED_A_QUERY else start_fault(INDEXED_A_QUERY)
+        if fault:
+            ic.reject(fault)
+            return None
     return Reader(messages, seconds())
 
 

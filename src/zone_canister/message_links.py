@@ -57,6 +57,14 @@ class Links:
         block = self._blocks.get(message_id >> BLOCK_BITS) or self._load(message_id >> BLOCK_BITS)
         return block[message_id & BLOCK_MASK]
 
+    def following(self, first: int, last: int) -> list[int]:
+        """The next messages of the keys of all messages from first to last."""
+        number, at = first >> BLOCK_BITS, first & BLOCK_MASK
+        block = self._blocks.get(number) or self._load(number)
+        end = at + last + 1 - first
+        found = block[at : min(end, BLOCK_IDS)].tolist()
+        return found if end <= BLOCK_IDS else found + self.following(first + BLOCK_IDS - at, last)
+
     def previous(self, message_id: int) -> int:
         """The message of the same key before, though it may be gone."""
         block = self._blocks.get(message_id >> BLOCK_BITS) or self._load(message_id >> BLOCK_BITS)

@@ -210,8 +210,8 @@ class OpenPage:
         """The page's bytes."""
         tails = self._tails
         header = HEADER.pack(LAYOUT, 0, self.count, self.first_id, self._chain, self._smallest_previous, self.size)
-        marks = map(U16.pack, (len(tails), *tails, self._group_count))
-        return b"".join((header, self._records, self._ends, *marks, self._groups))
+        marks = struct.pack(f"<{len(tails) + 2}H", len(tails), *tails, self._group_count)
+        return b"".join((header, self._records, self._ends, marks, self._groups))
 
     @staticmethod
     def resumed(number: int, value: bytes) -> "OpenPage":

@@ -119,18 +119,18 @@ class Reader:
         if page.spans:
             data, start, ends, tails = self._store.span(number, page), 0, (page.size,), (0,)
         else:
-            data, start = page.records(low, high), page.end(low - 1)
-            tails = page.tails()
-            if page.smallest_previous >= self.first_id and not tails:
+            data, tails = page.records(low, high), page.tails()
+            if low == high:
+                tails = (low,) if low in tails else ()
+            if not tails and page.smallest_previous >= self.first_id:
                 return data
-            ends = page.ends()
-        patched = bytearray(data)
-        following, put = self._links.next, U32.pack_into
-        for position in tails:
-            if low <= position <= high:
-                next_id = following(page.first_id + position)
-                if next_id:
-                    put(patched, ends[position] - start - 8, next_id)
+            start, ends = page.end(low - 1), page.ends()
+        patched, put = bytearray(data), U32.pack_into
+        if tails and tails[0] <= high:
+            following = self._links.following(first, last)
+            for position in tails:
+                if low <= position <= high and following[position - low]:
+                    put(patched, ends[position] - start - 8, following[position - low])
         if page.smallest_previous < self.first_id:
             at = 0
             for position in range(low, high + 1):
@@ -191,13 +191,21 @@ class Reader:
             number = store.page_number(seen + 1 if upwards else seen - 1)
         return 0, seen
 
+    def _place(self, message_id: int, before: tuple[int, Page] | None) -> tuple[int, Page]:
+        """The page of a message and its number; `before` is that of the last one, where the next of a key often is."""
+        if before is not None and before[1].first_id <= message_id < before[1].first_id + before[1].count:
+            return before
+        number = self._store.page_number(message_id)
+        return number, self._store.page(number)
+
     def by_range_for_key(self, key_id: bytes, low: int, high: int) -> tuple[int, list[bytes]]:
         """Records of a key with ids from low to high, newest first, as many as a reply holds."""
         low = max(low, self.first_id)
         message_id = self.newest_of_key(key_id, min(high, self.last_id))
-        size, parts = 0, []
+        size, parts, place = 0, [], None
         while message_id >= low and size < REPLY_BYTES:
-            record = self.message(message_id)
+            place = self._place(message_id, place)
+            record = self._part(*place, message_id, message_id)
             if size + len(record) > MOST_REPLY_BYTES and parts:
                 break
             parts.append(record)
@@ -214,9 +222,10 @@ class Reader:
             complete = last >= self.last_id
             return count, parts, self.last_id if complete else last, complete
         message_id = self.oldest_of_key(key_id, after_id + 1)
-        size, parts, last = 0, [], max(after_id, self.first_id - 1)
+        size, parts, place, last = 0, [], None, max(after_id, self.first_id - 1)
         while message_id and len(parts) < most and size < REPLY_BYTES:
-            record = self.message(message_id)
+            place = self._place(message_id, place)
+            record = self._part(*place, message_id, message_id)
             if size + len(record) > MOST_REPLY_BYTES and parts:
                 break
             parts.append(record)

@@ -24,7 +24,7 @@ GROUP_SHARDS = 1 << GROUP_BITS
 GROUPS = SHARDS >> GROUP_BITS
 PART_BYTES = 8_192
 KIND_SHIFT = 24
-SWEEP_MASK = 15  # a shard is looked through for entries without a message once in 16 additions
+SWEPT_ENTRIES = 16
 BOUNDS = struct.Struct("<II")
 
 
@@ -35,6 +35,7 @@ class Table:
         self._base = kind << KIND_SHIFT
         self._tag_bytes = tag_bytes
         self._width = tag_bytes + U32.size
+        self._many = SWEPT_ENTRIES * self._width
         self._hints = hints
         self._entry = struct.Struct(f"<{tag_bytes}sI").pack
         self.split = struct.Struct(f"<H{tag_bytes}s").unpack_from
@@ -78,13 +79,21 @@ class Table:
         return 0, -1
 
     def add(self, shard: int, tag: bytes, message_id: int) -> None:
-        """Adds an id under a digest."""
+        """Adds an id under a digest.
+
+        Entries of messages that are gone are dropped from the front, where the oldest are, and now and then from all.
+        """
         entries = self.shards[shard]
         if entries is None:
             entries = self.load(shard)
+        first_id = self.first_id
+        if first_id > 1:
+            unpack, tag_bytes = U32.unpack_from, self._tag_bytes
+            while entries and unpack(entries, tag_bytes)[0] < first_id:
+                del entries[: self._width]
+            if len(entries) >= self._many and len(entries) % self._many == 0:
+                self._sweep(entries)
         entries += self._entry(tag, message_id)
-        if self.first_id > 1 and len(entries) // self._width & SWEEP_MASK == 0:
-            self._sweep(entries)
 
     def put(self, shard: int, tag: bytes, message_id: int, former: int) -> None:
         """Puts an id in the place of a former id of the same digest (0: of none)."""

@@ -46,7 +46,7 @@ def many_keys(zone_build) -> Measured:
 def test_adding_stays_within_its_instructions(few_keys: Measured, many_keys: Measured):
     bounds = {
         # One alone was to take 220 000 and 250 000: most of it are calls of the interpreter, not of the store.
-        ("add_message", 1): (360_000, 360_000),
+        ("add_message", 1): (340_000, 340_000),
         ("add_messages", 10): (140_000, 140_000),
         ("add_messages", 100): (90_000, 120_000),
         ("add_messages", 1_000): (80_000, 110_000),
@@ -56,16 +56,16 @@ def test_adding_stays_within_its_instructions(few_keys: Measured, many_keys: Mea
         assert many_keys.row(operation, batch).instructions_per_message <= many
 
 
-def test_a_full_store_adds_for_a_twentieth_more(few_keys: Measured, many_keys: Measured):
+def test_a_full_store_adds_for_a_tenth_more(few_keys: Measured, many_keys: Measured):
     for found in (few_keys, many_keys):
         for operation, batch in (("add_message", 1), ("add_messages", 100), ("add_messages", 1_000)):
             below = found.row(operation, batch).instructions_per_message
-            assert found.row(operation, batch, at_limit=True).instructions_per_message <= 1.05 * below
+            assert found.row(operation, batch, at_limit=True).instructions_per_message <= 1.1 * below
 
 
 def test_duplicates_stay_within_their_instructions(few_keys: Measured):
     # One alone was to take 120 000, too.
-    assert few_keys.row("duplicate by add_message", 1).instructions_per_message <= 220_000
+    assert few_keys.row("duplicate by add_message", 1).instructions_per_message <= 200_000
     assert few_keys.row("duplicates from anywhere", 64).instructions_per_message <= 120_000
     assert few_keys.row("duplicates of the last batch", 1_000).instructions_per_message <= 120_000
 
@@ -73,8 +73,8 @@ def test_duplicates_stay_within_their_instructions(few_keys: Measured):
 def test_reading_stays_within_its_instructions(few_keys: Measured, many_keys: Measured):
     assert few_keys.row("get_messages_by_range", 1_000).instructions_per_message <= 5_000
     assert few_keys.row("get_messages_since", 1_000).instructions_per_message <= 5_000
-    assert many_keys.row("get_messages_by_range", 1_000).instructions_per_message <= 12_000
-    assert many_keys.row("get_messages_since", 1_000).instructions_per_message <= 12_000
+    assert many_keys.row("get_messages_by_range", 1_000).instructions_per_message <= 8_000
+    assert many_keys.row("get_messages_since", 1_000).instructions_per_message <= 9_000
     # Was to take 90 000: the index over pages is looked through in Python.
     assert few_keys.row("get_message_by_id", 1).instructions_per_message <= 120_000
 
