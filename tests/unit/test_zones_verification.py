@@ -256,6 +256,14 @@ def test_a_chain_value_of_another_size_is_refused(tmp_path: Path, size: int) -> 
         verifier(liar, tmp_path, lambda: lived.zone.now).prove(first=10)
 
 
+def test_a_chain_that_starts_elsewhere_is_named_before_it_is_walked(tmp_path: Path) -> None:
+    lived = three_calls()
+    liar = Liar(lived.zone, get_digest_page=lambda entries: [{**entry, "chain": b"x" * 32} for entry in entries])
+    with pytest.raises(ProofError, match="before message 3 is not the certified head's anchor"):
+        verifier(liar, tmp_path, lambda: lived.zone.now).prove()
+    assert "get_messages_meta_by_range" not in lived.zone.queries
+
+
 FIELDS = {
     "get_certified_head": ("first_id", "anchor", "max_id", "head"),
     "get_digest_page": ("first_id", "chain", "gone"),
