@@ -3,7 +3,7 @@
 from kybra import Async, Manual, Opt, Principal, Vec, ic, nat, nat32, nat64, query, update, void
 
 from canister_kit.cycles import TransferCyclesResult
-from canister_kit.guards import refuse_anonymous
+from canister_kit.guards import ANONYMOUS, refuse_anonymous
 from factory.admins import NOT_AN_ADMIN
 from factory.alerts import Alert
 from factory.candid_types import AckResult
@@ -18,11 +18,14 @@ from factory.context import (
     policy,
     require_admin,
     require_child,
+    require_controller,
 )
 from factory.deposit_log import Deposit, Sum
 from factory.deposits import top_up, transfer
+from factory.ledger import TransferResult
 from factory.policy import NAMES
 from factory.principals import to_principal, to_principals
+from factory.refund import refund_account, send_refund, store_refund_account
 from factory.types_battery import (
     AggregateQuotaSettings,
     AlertEntry,
@@ -149,6 +152,33 @@ def set_battery_policy(changes: BatteryPolicyChange) -> AckResult:
     if fault:
         return {"err": fault}
     note("set_battery_policy", b"", ", ".join([f"{name} = {figure}" for name, figure in given.items()]))
+    return {"ok": None}
+
+
+@update(guard=require_admin)
+def refund() -> Async[Manual[Opt[TransferResult]]]:
+    """Sends what the factory has on the cycles ledger to the refund account; none when that is no more than the fee."""
+    note("refund", refund_account())
+    result, fault = yield send_refund()
+    if fault:
+        ic.reject(fault)
+    else:
+        ic.reply(result)
+
+
+@query
+def get_refund_account() -> Principal:
+    """Who gets what is refunded."""
+    return to_principal(refund_account())
+
+
+@update(guard=require_controller)
+def set_refund_account(account: Principal) -> AckResult:
+    """Names who gets what is refunded."""
+    if account.bytes in (ANONYMOUS, b""):
+        return {"err": "the refund account is neither the anonymous principal nor the management canister"}
+    store_refund_account(account.bytes)
+    note("set_refund_account", account.bytes)
     return {"ok": None}
 
 

@@ -16,9 +16,12 @@ from factory.audit import AuditLog
 from factory.battery import Battery
 from factory.children import Children
 from factory.deposit_log import DepositLog
+from factory.fuel import FuelStore
+from factory.history import CHILD_POINT, FLEET_POINT, History
 from factory.lists import PrincipalLists
 from factory.policy import Policy
 from factory.releases import ReleaseStore
+from factory.sweeps import Sweeps
 from factory.zones import ZoneIndex
 
 CANISTER_TEXT_CHARS = 27
@@ -31,6 +34,10 @@ lists = PrincipalLists(state.lists_map)
 policy = Policy(state.settings_map)
 battery = Battery(state.settings_map, state.children_map, policy)
 deposit_log = DepositLog(state.settings_map, state.deposits_map, state.paid_map)
+fuel = FuelStore(state.settings_map, state.fuel_map)
+samples = History(state.samples_map, CHILD_POINT)
+fleet_history = History(state.fleet_map, FLEET_POINT)
+sweeps = Sweeps(state.settings_map)
 alerts = Alerts(state.settings_map, state.alerts_map, state.open_alerts_map)
 zones = ZoneIndex(state.settings_map, state.zones_map)
 releases = ReleaseStore(state.settings_map, state.releases_map, state.release_pieces_map)

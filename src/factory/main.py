@@ -36,7 +36,10 @@ from factory.api_battery import (
     get_cycles_manager_children_count,
     get_cycles_manager_info,
     get_deposits,
+    get_refund_account,
+    refund,
     set_battery_policy,
+    set_refund_account,
     update_aggregate_quota_settings,
 )
 from factory.api_code import (
@@ -48,6 +51,15 @@ from factory.api_code import (
     retire_release,
     upload_release_chunk,
 )
+from factory.api_fleet import (
+    get_battery_status,
+    get_child_history,
+    get_child_status,
+    get_fleet,
+    get_fleet_history,
+    set_child_allowance,
+    start_sweep,
+)
 from factory.api_zones import (
     create_zone_availability_canister,
     create_zone_availability_canister_with_token,
@@ -56,15 +68,18 @@ from factory.api_zones import (
     set_daily_creation_limit,
 )
 from factory.context import admins, open_calls, require_admin, require_child, require_controller
+from factory.ledger import LedgerService
 from factory.services import ManagementService
+from factory.sweep import arm
 
 KIND = "factory"
 
 
 @init
 def init_() -> void:
-    """Marks the stable memory as this canister's."""
+    """Marks the stable memory as this canister's and sets the timer of the sweeps."""
     state.settings_map.insert(layout.HEADER_KEY, layout.encode_header(KIND))
+    arm()
 
 
 @pre_upgrade
@@ -77,8 +92,9 @@ def pre_upgrade_() -> void:
 
 @post_upgrade
 def post_upgrade_() -> void:
-    """Refuses a stable memory that is not this canister's."""
+    """Refuses a stable memory that is not this canister's; sets the timer of the sweeps again."""
     refuse_foreign_layout(state.settings_map, KIND)
+    arm()
 
 
 @inspect_message

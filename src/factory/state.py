@@ -16,5 +16,8 @@ lists_map = StableBTreeMap[blob, blob](memory_id=6, max_key_size=96, max_value_s
 audit_map = StableBTreeMap[nat64, blob](memory_id=7, max_key_size=16, max_value_size=700)
 deposits_map = StableBTreeMap[nat64, blob](memory_id=12, max_key_size=16, max_value_size=128)
 paid_map = StableBTreeMap[blob, blob](memory_id=13, max_key_size=48, max_value_size=32)
+fuel_map = StableBTreeMap[blob, blob](memory_id=14, max_key_size=48, max_value_size=160)
+samples_map = StableBTreeMap[blob, blob](memory_id=15, max_key_size=48, max_value_size=1100)
+fleet_map = StableBTreeMap[blob, blob](memory_id=16, max_key_size=16, max_value_size=2200)
 alerts_map = StableBTreeMap[nat64, blob](memory_id=17, max_key_size=16, max_value_size=320)
 open_alerts_map = StableBTreeMap[blob, blob](memory_id=18, max_key_size=48, max_value_size=32)

@@ -193,22 +193,6 @@ def test_the_controllers_are_not_read_twice_at_once(factory):
         factory.wait("refresh_controllers", second)
 
 
-def test_a_thirsty_child_drinks_within_its_quota(ready, zone_build):
-    network = ready.network
-    created = ready.call("create_zone_availability_canister", *CREATION, sender=member(1))
-    zone = Actor(network, Principal(created), zone_build.did)
-    assert zone.call("request_topup_if_low", sender=member(1)) == ("ok", 0)
-    assert "Anonymous" in rejection(zone, "request_topup_if_low")
-    while network.cycles(zone.id) >= 0.7 * T:
-        network.advance(30 * 86_400)
-    low = network.cycles(zone.id)
-    battery = network.cycles(ready.id)
-    assert zone.call("request_topup_if_low", sender=member(1)) == ("ok", 500_000_000_000)
-    assert network.cycles(zone.id) > low + 0.49 * T
-    assert network.cycles(ready.id) < battery - 0.5 * T
-    assert zone.call("request_topup_if_low", sender=member(1)) == ("ok", 0)
-
-
 def test_a_zone_asks_its_battery_once_in_ten_minutes(network, zone_build):
     zone = deploy_zone(network, zone_build.wasm, zone_build.did, cycles=T // 2)
     label, error = zone.call("request_topup_if_low", sender=member(1))

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from ic.principal import Principal
 
+from factory.sweep import BEAT_SECONDS
 from tests.support.actor import Actor
 from tests.support.factories import T, deploy_factory, publish, rejection
 from tests.support.network import ANONYMOUS, CallRejected
@@ -17,8 +18,12 @@ TARGET = 1_500_000_000_000
 
 @pytest.fixture
 def factory(network, factory_build, zone_build):
+    """A factory with a release whose next sweep is a week away."""
     made = deploy_factory(network, factory_build)
     publish(made, zone_build.wasm)
+    network.advance(BEAT_SECONDS)
+    assert made.call("get_battery_status")["sweep"]["number"] == 1
+    assert made.call("set_battery_policy", no_change(sweep_seconds=7 * DAY), sender=TEAM) == ("ok", None)
     return made
 
 
@@ -97,6 +102,16 @@ def test_only_a_child_itself_its_owners_and_admins_have_it_refilled(factory, zon
     factory.network.advance(DAY)
     assert refill(factory, zone, zone) == ("ok", 50_000_000_000)
     reconciles(factory)
+
+
+def test_a_thirsty_zone_drinks_by_itself(factory, zone, zone_build):
+    actor = Actor(factory.network, zone, zone_build.did)
+    assert actor.call("request_topup_if_low", sender=member(1)) == ("ok", 0)
+    assert "Anonymous" in rejection(actor, "request_topup_if_low")
+    drain(factory, zone, 7 * T // 10)
+    assert actor.call("request_topup_if_low", sender=member(1)) == ("ok", T // 2)
+    assert factory.network.cycles(zone) > 1.1 * T
+    assert actor.call("request_topup_if_low", sender=member(1)) == ("ok", 0)
 
 
 def test_what_is_no_child_is_refused_with_the_contracts_texts(factory):
