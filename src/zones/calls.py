@@ -11,7 +11,7 @@ Values: `record` is a dict, `variant` a pair (label, value), `opt` the value or 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,3 +54,11 @@ def ok_or_raise(method: str, result: tuple[str, Any]) -> Any:
         return value
     text = value if isinstance(value, str) else value[0] if value[1] is None else f"{value[0]}: {value[1]}"
     raise RejectedError(f"{method}: {text}")
+
+
+def pages(read: Callable[[Any], list[dict[str, Any]]], key: str, start: Any = None) -> Iterator[dict[str, Any]]:
+    """Yield the entries of all pages: each page goes on after the value that the last entry has under `key`."""
+    cursor = start
+    while page := read(cursor):
+        yield from page
+        cursor = page[-1][key]

@@ -100,6 +100,11 @@ def cycles(text: str) -> int:
     raise UserError(f"{text!r} is no amount of cycles", "write 1500000000000, 1500B or 1.5T; less than 2**128")
 
 
+def cycles_limit(text: str) -> int:
+    """Return an amount of cycles as `cycles` takes it, 0 for `none`."""
+    return 0 if text == "none" else cycles(text)
+
+
 def size(text: str) -> int:
     """Return a number of bytes written as 268435456, 262144KiB, 256MiB or 1GiB."""
     match = re.fullmatch(r"([0-9][0-9_]*)(|KiB|MiB|GiB)", text)
@@ -135,6 +140,13 @@ def message_id(text: str) -> int:
 def _positive_nat32(text: str, what: str, hint: str) -> int:
     if not re.fullmatch(r"[0-9]{1,10}", text) or not 0 < int(text) < 2**32:
         raise UserError(f"{text!r} is {what}", hint)
+    return int(text)
+
+
+def whole(text: str) -> int:
+    """Return a whole number of at least 0."""
+    if not text.isdecimal():
+        raise UserError(f"{text!r} is no whole number")
     return int(text)
 
 

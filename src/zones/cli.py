@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from zones.commands import create, deploy, limits, messages, network, status
+from zones.commands import create, deploy, fleet, limits, messages, network, status
 from zones.context import Context, Result
 from zones.errors import ZonesError
 from zones.state import STATE_VARIABLE
@@ -35,7 +35,8 @@ def parser() -> Parser:
     top = Parser(
         prog="zones",
         description="Operate zone availability canisters: a local network, the factory, zones and their messages.",
-        epilog="exit codes: 0 done, 1 wrong use, 2 network trouble, 3 refused by a canister,\n4 not proven\n"
+        epilog="exit codes: 0 done, 1 wrong use, 2 network trouble, 3 refused by a canister,\n4 not proven, "
+        "5 done, but something needs looking at\n"
         "example:\n  zones network start && zones deploy && zones create && zones join --identity alice",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -79,21 +80,22 @@ def parser() -> Parser:
     messages.register(commands, add)
     limits.register(commands, add)
     status.register(commands, add)
+    fleet.register(commands, add)
     return top
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    options = parser().parse_args(arguments)
+    commands = parser()
+    options = commands.parse_args(arguments)
+    if options.json and getattr(options, "csv", False):
+        commands.error("--json and --csv exclude each other")
     try:
         result = options.run(Context(options))
         if result is not None:
-            if options.json:
-                print(json.dumps(result.data))
-            else:
-                for line in result.lines:
-                    print(line)
+            _print(options, result)
         sys.stdout.flush()
+        return 0 if result is None else result.exit_code
     except ZonesError as error:
         print(f"zones: error: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
@@ -106,4 +108,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
-    return 0
+
+
+def _print(options: argparse.Namespace, result: Result) -> None:
+    if options.json:
+        print(json.dumps(result.data))
+    elif getattr(options, "csv", False) and result.table is not None:
+        print(result.table.csv(), end="")
+    else:
+        for line in result.lines:
+            print(line)

@@ -18,6 +18,7 @@ from zones.agent import IcAgent, Signer
 from zones.errors import RejectedError, UserError
 from zones.network import resolve
 from zones.state import State, ZoneRecord
+from zones.tables import Table
 from zones.zone import Zone
 
 CALL_SECONDS = 300.0
@@ -26,10 +27,19 @@ CALL_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class Result:
-    """What a command found out: `data` for `--json`, `lines` for people."""
+    """What a command found out: `data` for `--json`, `lines` for people, `table` for `--csv`.
+
+    `exit_code` is 0, or ATTENTION where the command did its work and something needs looking at.
+    """
 
     data: dict[str, Any]
     lines: Iterable[str]
+    table: Table | None = None
+    exit_code: int = 0
+
+
+ATTENTION = 5
+"""Exit code of a command that did its work and found something that needs looking at."""
 
 
 class Context:

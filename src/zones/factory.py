@@ -6,16 +6,21 @@ Not for installing the factory itself (`zones.deployment`). Methods of the wire 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from localnet import candid as c
 from zones.agent import Agent
-from zones.calls import Method, ok_or_raise
+from zones.calls import Method, ok_or_raise, pages
 from zones.management import Progress
 
 CHUNK_BYTES = 1_048_576
 """Most bytes of one chunk of a release."""
+PAGE = 200
+"""Most entries of the audit log in one reply."""
+RELEASES_PAGE = 100
+"""Most releases in one reply."""
 
 _UPLOAD = Method(
     "upload_release_chunk",
@@ -27,20 +32,47 @@ _PUBLISH = Method(
     [c.record(version=c.NAT, wasm_hash=c.BLOB, notes=c.TEXT)],
     [c.variant(ok=c.NULL, err=c.TEXT)],
 )
-_RELEASE = Method(
-    "get_release",
-    [],
-    [c.opt(c.record(version=c.NAT, wasm_hash=c.BLOB, size=c.NAT64, notes=c.TEXT, published_at=c.NAT64))],
+_RELEASE_RECORD = c.record(
+    version=c.NAT,
+    wasm_hash=c.BLOB,
+    size=c.NAT64,
+    notes=c.TEXT,
+    published_at=c.NAT64,
+    retired_at=c.opt(c.NAT64),
+    chunks=c.NAT32,
+)
+_RELEASE = Method("get_release", [], [c.opt(_RELEASE_RECORD)], query=True)
+_RELEASES = Method(
+    "get_releases",
+    [c.opt(c.NAT), c.NAT32],
+    [c.record(releases=c.vec(_RELEASE_RECORD), total=c.NAT32)],
     query=True,
 )
+_RETIRE = Method("retire_release", [c.NAT], [c.variant(ok=c.NULL, err=c.TEXT)])
 _UPLOADED = Method("get_release_upload", [c.BLOB], [c.opt(c.record(chunks=c.NAT32, bytes=c.NAT64))], query=True)
 _REFRESH_CONTROLLERS = Method("refresh_controllers", [], [c.vec(c.PRINCIPAL)])
 _ADMINS = Method("get_admins", [], [c.vec(c.PRINCIPAL)], query=True)
 _ADD_ADMIN = Method("add_admin", [c.PRINCIPAL], [c.variant(ok=c.NULL, err=c.TEXT)])
+_REMOVE_ADMIN = Method("remove_admin", [c.PRINCIPAL], [c.variant(ok=c.NULL, err=c.TEXT)])
+_ACT = c.record(
+    number=c.NAT64,
+    time=c.NAT64,
+    caller=c.PRINCIPAL,
+    subject=c.opt(c.PRINCIPAL),
+    action=c.TEXT,
+    details=c.TEXT,
+)
+_AUDIT = Method(
+    "get_audit_log",
+    [c.opt(c.NAT64), c.NAT32],
+    [c.record(entries=c.vec(_ACT), next_number=c.NAT64)],
+    query=True,
+)
 _CREATE = Method("create_zone_availability_canister", [c.TEXT, c.TEXT, c.TEXT], [c.PRINCIPAL])
 _CREATE_WITH_TOKEN = Method(
     "create_zone_availability_canister_with_token", [c.TEXT, c.TEXT, c.TEXT, c.opt(c.BLOB)], [c.PRINCIPAL]
 )
+_CHILDREN = Method("get_cycles_manager_children", [], [c.vec(c.PRINCIPAL)], query=True)
 _CHILDREN_COUNT = Method("get_cycles_manager_children_count", [], [c.NAT], query=True)
 _VERSION = Method("get_version", [], [c.NAT], query=True)
 _CYCLES = Method("get_cycles_balance", [], [c.NAT], query=True)
@@ -65,6 +97,18 @@ class Factory:
         """Make a principal an admin; for the factory's controllers."""
         ok_or_raise("add_admin", _ADD_ADMIN(self.agent, self.canister, admin))
 
+    def remove_admin(self, admin: bytes) -> None:
+        """Take an admin's rights; the last one stays. For the factory's controllers."""
+        ok_or_raise("remove_admin", _REMOVE_ADMIN(self.agent, self.canister, admin))
+
+    def acts(self) -> Iterator[dict[str, Any]]:
+        """Yield what admins and owners did, newest first: number, time (ns), caller, subject, action, details."""
+        return pages(lambda before: _AUDIT(self.agent, self.canister, before, PAGE)["entries"], "number")
+
+    def children(self) -> list[bytes]:
+        """Return the canisters of all zones the factory made and has not retired."""
+        return _CHILDREN(self.agent, self.canister)
+
     def upload_release(self, wasm: bytes, progress: Progress) -> bytes:
         """Upload a zone Wasm in chunks, from where an earlier upload of it ended; returns its SHA-256."""
         digest = hashlib.sha256(wasm).digest()
@@ -83,8 +127,16 @@ class Factory:
         ok_or_raise("publish_release", _PUBLISH(self.agent, self.canister, release))
 
     def release(self) -> dict[str, Any] | None:
-        """Return the current release (version, wasm_hash, size, notes, published_at in ns), None before the first."""
+        """Return the current release, None before the first: see `releases`."""
         return _RELEASE(self.agent, self.canister)
+
+    def releases(self) -> Iterator[dict[str, Any]]:
+        """Yield all releases, newest first: version, wasm_hash, size, chunks, notes, published_at, retired_at (ns)."""
+        return pages(lambda before: _RELEASES(self.agent, self.canister, before, RELEASES_PAGE)["releases"], "version")
+
+    def retire_release(self, version: int) -> None:
+        """Drop the code of a former release; for admins."""
+        ok_or_raise("retire_release", _RETIRE(self.agent, self.canister, version))
 
     def create_zone(self, zone_id: str, rpc_host: str, rpc_path: str, call_token: bytes | None) -> bytes:
         """Ask for a zone canister; returns its principal, the same when it was asked before by the same caller.

@@ -74,6 +74,16 @@ class State:
         made.save(path)
         return made
 
+    def identities(self) -> dict[str, Identity]:
+        """Return all identities kept here by name; a file that is none is left out."""
+        found = {}
+        for path in sorted((self.root / "identities").glob("*.pem")):
+            try:
+                found[path.stem] = self.identity(path.stem)
+            except UserError:
+                continue
+        return found
+
     def key_path(self, zone_id: str) -> Path:
         """Return where the key file of a zone is kept."""
         return self.root / "keys" / f"{checks.zone_id(zone_id)}.pem"

@@ -213,6 +213,10 @@ class Zone:
         """Return the zone's id, the address of its membership contract."""
         return _ZONE_ID(self.agent, self.canister)
 
+    def version(self) -> int:
+        """Return the version of the canister's code."""
+        return _VERSION(self.agent, self.canister)
+
     def cycles(self) -> int:
         """Return the balance in cycles."""
         return _CYCLES(self.agent, self.canister)
@@ -222,7 +226,7 @@ class Zone:
         first, last = self.id_range()
         return {
             "zone_id": self.zone_id(),
-            "version": _VERSION(self.agent, self.canister),
+            "version": self.version(),
             "cycles": self.cycles(),
             "messages": _COUNT(self.agent, self.canister),
             "first_id": first,

@@ -9,55 +9,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from localnet.principal import to_text
-from zones import cli, management, network
+from tests.support.tool import Tool
+from zones import management, network
 from zones.agent import IcAgent
 from zones.errors import ZonesError
 from zones.sample_texts import sentences
 from zones.state import State
-
-
-class Tool:
-    """Runs commands of `zones` with one state folder."""
-
-    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str] | None = None) -> None:
-        self.state = State(folder)
-        self.capsys = capsys
-
-    def json(self, *arguments: str) -> dict[str, Any]:
-        """Run in this process with --json; returns the object printed. Exit code 0 is expected."""
-        assert self.capsys is not None
-        self.capsys.readouterr()
-        code = cli.main([*arguments, "--json", "--state", str(self.state.root)])
-        output = self.capsys.readouterr()
-        assert (code, output.err) == (0, "")
-        return json.loads(output.out)
-
-    def text(self, *arguments: str) -> str:
-        """Run in this process; returns what is printed. Exit code 0 is expected."""
-        assert self.capsys is not None
-        self.capsys.readouterr()
-        assert cli.main([*arguments, "--state", str(self.state.root)]) == 0
-        return self.capsys.readouterr().out
-
-    def error(self, *arguments: str) -> tuple[int, str]:
-        """Run in this process; returns exit code and the one line of stderr."""
-        assert self.capsys is not None
-        self.capsys.readouterr()
-        code = cli.main([*arguments, "--state", str(self.state.root)])
-        error = self.capsys.readouterr().err
-        assert error.count("\n") == 1
-        return code, error
-
-    def process(self, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
-        """Run as a process of its own."""
-        command = [sys.executable, "-m", "zones", *arguments, "--state", str(self.state.root)]
-        return subprocess.run(command, input=text, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,12 @@ NOWHERE = "http://127.0.0.1:9"
 ZONE_ID = "0x" + "ab" * 20
 
 
+FLEET = [
+    f"fleet {action}"
+    for action in ("list", "status", "refill", "deposits", "alerts", "policy", "admins", "audit", "releases")
+]
+
+
 def run(capsys: pytest.CaptureFixture[str], state: Path, *arguments: str) -> tuple[int, str]:
     """Exit code and stderr of one command."""
     try:
@@ -66,6 +72,18 @@ def run(capsys: pytest.CaptureFixture[str], state: Path, *arguments: str) -> tup
         (["prune"], 1, "--up-to"),
         (["prune", "--up-to", "0"], 1, "'0' is no message id (an id is a whole number from 1 to 4294967295)"),
         (["status"], 1, "no factory was deployed"),
+        (["fleet"], 1, "ACTION"),
+        (["fleet", "list"], 1, "no factory was deployed"),
+        (["fleet", "list", "--json", "--csv"], 1, "--json and --csv exclude each other"),
+        (["fleet", "list", "--factory", "aaaaa-aa"], 2, "no network answers"),
+        (["fleet", "refill", "--factory", "aaaaa-aa"], 1, "there is no identity 'owner'"),
+        (["fleet", "policy", "--refill-to", "much"], 1, "'much' is no amount of cycles (write"),
+        (["fleet", "policy", "--runway-days", "-1"], 1, "'-1' is no whole number"),
+        (["fleet", "deposits", "--last", "0"], 1, "'0' is no whole number above 0"),
+        (["fleet", "status", ZONE_ID, "--factory", "aaaaa-aa"], 1, "was not made from this state folder (name its"),
+        (["fleet", "admins", "--add", "me"], 1, "'me' is no principal"),
+        (["fleet", "admins", "--add", "aaaaa-aa", "--remove", "aaaaa-aa"], 1, "not allowed with argument --add"),
+        (["fleet", "releases", "--publish", "zone.wasm.gz"], 1, "--publish and --version belong together"),
         (["status", "--zone", "rwlgt-iiaaa-aaaaa-aaaaa-cai"], 2, "no network answers"),
     ],
 )
@@ -159,7 +177,7 @@ def test_a_mistake_with_a_zone_is_one_line_too(
 
 @pytest.mark.parametrize(
     "command",
-    ["network start", "network stop", "network status", "deploy", "create", "join", "send", "read", "status"],
+    ["network start", "network stop", "network status", "deploy", "create", "join", "send", "read", "status", *FLEET],
 )
 def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
     with pytest.raises(SystemExit) as exited:

@@ -11,7 +11,6 @@ from localnet.principal import from_text, to_text
 from zones.agent import IcAgent
 from zones.commands import Add, Subparsers
 from zones.context import Context, Result, cycles_text
-from zones.errors import UserError
 from zones.factory import Factory
 from zones.identity import Anonymous
 from zones.state import ZoneRecord
@@ -81,15 +80,9 @@ def _factory(agent: IcAgent, canister: bytes) -> dict[str, Any]:
 def _zone(agent: IcAgent, context: Context, record: ZoneRecord) -> dict[str, Any]:
     zone = Zone(agent, from_text(record.canister))
     members = []
-    for path in sorted((context.state.root / "identities").glob("*.pem")):
-        try:
-            identity = context.state.identity(path.stem)
-        except UserError:
-            continue  # a file that is no identity is no member either
+    for name, identity in context.state.identities().items():
         role = zone.role(identity.sender())
         if role:
             address = "0x" + identity.address.hex()
-            members.append(
-                {"name": path.stem, "role": role, "address": address, "principal": to_text(identity.sender())}
-            )
+            members.append({"name": name, "role": role, "address": address, "principal": to_text(identity.sender())})
     return {"canister": record.canister, **zone.status(), "members": members}

@@ -1,0 +1,87 @@
+"""What the commands of `zones fleet` share: the factory and its battery, tables, progress, explained refusals.
+
+Not for any one command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+from localnet.principal import to_text
+from zones import checks
+from zones.battery import Battery
+from zones.context import Context, Progress, Result
+from zones.errors import RejectedError, UserError
+from zones.factory import Factory
+from zones.identity import Anonymous
+from zones.tables import Column, Table
+
+LAST = 50
+"""How many entries of a log are shown unless told."""
+_NOT_AN_ADMIN, _NOT_A_CONTROLLER = "Caller is not an admin", "Caller is not a controller"
+
+
+class Desk:
+    """The factory that a command is about, seen by who calls: nobody in particular unless `signed`."""
+
+    def __init__(self, context: Context, *, signed: bool = False) -> None:
+        self.context = context
+        self.options = context.options
+        factory = context.factory_id()
+        signer = context.state.identity(self.options.identity) if signed else Anonymous()
+        self.agent = context.agent(signer)
+        self.factory = Factory(self.agent, factory)
+        self.battery = Battery(self.agent, factory)
+
+    def canister(self, named: str) -> bytes:
+        """Return the canister of a zone that is named by its canister, or by its id where it is known here."""
+        known = self.context.state.find_zone(self.context.url, named)
+        if known is None and named.startswith("0x"):
+            raise UserError(
+                f"zone {checks.zone_id(named)} was not made from this state folder",
+                "name its canister: `zones fleet list` shows it",
+            )
+        return checks.principal(known.canister if known else named)
+
+    def summary(self, **data: Any) -> dict[str, Any]:
+        """Return what `--json` shows, under the network and the factory."""
+        return {"network": self.context.url, "factory": to_text(self.factory.canister), **data}
+
+    def listing(self, key: str, table: Table, none: str, *, exit_code: int = 0, **data: Any) -> Result:
+        """Return a result that is a table, or the line `none` where it has no rows."""
+        lines = table.lines() if table.rows else [none]
+        return Result(self.summary(**{key: list(table.rows)}, **data), lines, table, exit_code)
+
+
+def newest(entries: Iterable[dict[str, Any]], most: int) -> list[dict[str, Any]]:
+    """Return the newest entries of a log, as many as asked for, in the order in which they came to be."""
+    return list(islice(entries, most))[::-1]
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Any]:
+    """Show on a terminal how many of all are done; gives the function to call with (done, in all)."""
+    with Progress() as progress:
+        yield lambda done, size: progress.show(f"{what}: {done} of {size}")
+
+
+@contextmanager
+def explaining(identity: str) -> Iterator[None]:
+    """Add to the factory's refusal of a caller what he can do about it."""
+    try:
+        yield
+    except RejectedError as error:
+        if _NOT_AN_ADMIN in error.message:
+            what, hint = "no admin of the factory", "`zones fleet admins` lists them, a controller adds one"
+        elif _NOT_A_CONTROLLER in error.message:
+            what = "no controller of the factory, as it read them last"
+            hint = "name a controller with --identity; `dfx canister info` lists them"
+        else:
+            raise
+        raise RejectedError(f"{identity} is {what}", hint, code=error.code) from error
+
+
+NUMBER = Column("number", "no.", right=True)

@@ -1,0 +1,202 @@
+"""`zones fleet` on a running network: what an operator of a factory sees and does."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localnet.principal import to_text
+from tests.support.tool import Tool
+from zones import network
+
+T = 10**12
+ZONES = 3
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A state folder with a running network, a factory and zones."""
+    path = tmp_path_factory.mktemp("fleet")
+    tool = Tool(path)
+    network.start(tool.state, 0)
+    try:
+        for step in ("deploy", *["create"] * ZONES):
+            done = tool.process(step)
+            assert done.returncode == 0, done.stderr
+        yield path
+    finally:
+        network.stop(tool.state)
+
+
+@pytest.fixture
+def tool(folder: Path, capsys: pytest.CaptureFixture[str]) -> Tool:
+    return Tool(folder, capsys)
+
+
+def table(text: str) -> list[dict[str, str]]:
+    """The rows of a CSV table."""
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def zones_of(tool: Tool) -> list[str]:
+    return [row["canister"] for row in tool.json("fleet", "list")["zones"]]
+
+
+def test_the_list_shows_each_zone_with_its_code_and_cycles(tool: Tool) -> None:
+    shown = tool.json("fleet", "list")
+    made = {zone.canister: zone.zone_id for zone in tool.state.zones(network.resolve(tool.state, "local"))}
+    assert {row["canister"]: row["zone_id"] for row in shown["zones"]} == made
+    release = tool.json("status")["factory"]["release"]
+    for row in shown["zones"]:
+        assert (row["release"], row["module_hash"]) == (release["version"], release["wasm_sha256"])
+        assert row["controllers"] == [shown["factory"]]
+        assert T // 2 < row["cycles"] < 3 * T
+        assert row["fault"] is None
+    lines = tool.text("fleet", "list").splitlines()
+    assert lines[0].split() == ["canister", "zone", "version", "cycles", "code", "fault"]
+    assert [line.split()[0] for line in lines[1:]] == [row["canister"] for row in shown["zones"]]
+
+
+def test_csv_has_the_rows_of_the_json(tool: Tool) -> None:
+    rows = table(tool.text("fleet", "list", "--csv"))
+    for row, shown in zip(rows, tool.json("fleet", "list")["zones"], strict=True):
+        assert {key: row[key] for key in ("canister", "zone_id", "version", "code", "fault")} == {
+            "canister": shown["canister"],
+            "zone_id": shown["zone_id"],
+            "version": str(shown["version"]),
+            "code": f"release {shown['version']}",
+            "fault": "",
+        }
+
+
+def test_the_status_adds_the_factory_up(tool: Tool) -> None:
+    shown = tool.json("fleet", "status")
+    assert shown["children"] == ZONES
+    assert shown["reserve"] == 5 * T
+    assert "zones" in tool.text("fleet", "status")
+    assert table(tool.text("fleet", "status", "--csv"))[0]["children"] == str(ZONES)
+
+
+def test_the_status_of_a_zone_is_found_by_canister_and_by_zone_id(tool: Tool) -> None:
+    canister = zones_of(tool)[0]
+    shown = tool.json("fleet", "status", canister)
+    assert (shown["canister"], shown["child"], shown["fault"]) == (canister, True, None)
+    assert tool.json("fleet", "status", shown["zone_id"])["canister"] == canister
+    assert "a child of this factory" in tool.text("fleet", "status", canister)
+
+
+def test_what_is_no_zone_needs_looking_at(tool: Tool) -> None:
+    factory = tool.json("fleet", "status")["factory"]
+    shown = tool.json("fleet", "status", factory, code=5)
+    assert (shown["child"], shown["release"]) == (False, None)
+    assert "get_zone_id" in shown["fault"]
+
+
+def policy(tool: Tool, *options: str) -> dict[str, Any]:
+    return tool.json("fleet", "policy", *options)["policy"]
+
+
+def test_a_refill_follows_the_policy_and_is_on_the_books(tool: Tool) -> None:
+    canister = zones_of(tool)[0]
+    before = policy(tool)
+    try:
+        changed = policy(tool, "--refill-to", "3T", "--refill-below", "500B", "--alert-days", "9", "--quota", "20T")
+        assert (changed["refill_to"], changed["refill_below"], changed["alert_days"]) == (3 * T, T // 2, 9)
+        assert (changed["quota"], changed["quota_seconds"]) == (20 * T, 86_400)
+        assert changed["runway_days"] == before["runway_days"]
+        (refilled,) = tool.json("fleet", "refill", canister)["refills"]
+        assert (refilled["canister"], refilled["fault"]) == (canister, None)
+        assert T // 2 < refilled["received"] <= 3 * T // 2
+        books = tool.json("fleet", "deposits", "--zone", canister)
+        assert [(row["attached"], row["outcome"]) for row in books["deposits"]] == [(refilled["received"], "settled")]
+        assert books["sums"]["settled"]["attached"] >= refilled["received"]
+        assert "settled: " in tool.text("fleet", "deposits")
+        assert table(tool.text("fleet", "deposits", "--csv"))[-1]["canister"] == canister
+    finally:
+        policy(tool, "--refill-to", str(before["refill_to"]), "--refill-below", str(before["refill_below"]))
+    assert tool.json("fleet", "refill", canister)["refills"][0]["received"] == 0
+
+
+def test_what_the_quota_refuses_is_a_fault_of_the_row_and_an_alert(tool: Tool) -> None:
+    _, second, third = zones_of(tool)
+    assert tool.json("fleet", "alerts")["alerts"] == []
+    assert tool.text("fleet", "alerts") == "no alert is open\n"
+    before = policy(tool)
+    try:
+        policy(tool, "--refill-to", "4T")
+        (most,) = tool.json("fleet", "refill", second)["refills"]
+        assert most["received"] == before["child_limit"]
+        rows = tool.json("fleet", "refill", second, third, code=5)["refills"]
+        assert [(row["canister"], row["received"]) for row in rows] == [(second, 0), (third, before["child_limit"])]
+        assert "canister quota reached" in rows[0]["fault"]
+        for named in ([second], [second, third]):
+            code, said = tool.error("fleet", "refill", *named)
+            assert (code, "canister quota reached" in said) == (3, True)
+        alerts = tool.json("fleet", "alerts", code=5)["alerts"]
+        assert [(row["kind"], row["canister"]) for row in alerts] == [
+            ("quota_reached", zone) for zone in (second, third)
+        ]
+        assert "quota_reached" in tool.text("fleet", "alerts", code=5)
+        assert tool.json("fleet", "status")["open_alerts"] == 2
+    finally:
+        policy(tool, "--refill-to", str(before["refill_to"]))
+
+
+def test_who_is_no_admin_is_told_what_to_do(tool: Tool) -> None:
+    tool.state.identity("mallory", create=True)
+    canister = zones_of(tool)[0]
+    for command in (
+        ["refill", canister],
+        ["refill", "--all"],
+        ["policy", "--reserve", "1T"],
+        ["policy", "--quota", "none"],
+        ["releases", "--retire", "1"],
+    ):
+        code, said = tool.error("fleet", *command, "--identity", "mallory")
+        assert code == 3
+        assert "mallory is no admin of the factory (`zones fleet admins` lists them, a controller adds one)" in said
+    code, said = tool.error("fleet", "admins", "--add", "2vxsx-fae", "--identity", "mallory")
+    assert (code, "mallory is no controller of the factory" in said) == (3, True)
+    code, said = tool.error("fleet", "refill")
+    assert (code, "which zones are to be refilled?" in said) == (1, True)
+
+
+def test_a_mistake_in_the_policy_says_what_is_allowed(tool: Tool) -> None:
+    code, said = tool.error("fleet", "policy", "--runway-days", "0")
+    assert (code, "runway_days must be 1 to 365, got 0" in said) == (3, True)
+
+
+def test_admins_come_and_go_and_their_acts_are_listed(tool: Tool) -> None:
+    bob = to_text(tool.state.identity("bob", create=True).sender())
+    added = tool.json("fleet", "admins", "--add", bob)["admins"]
+    assert {"admin": bob, "name": "bob"} in added
+    assert policy(tool, "--alert-days", "7", "--identity", "bob")["alert_days"] == 7
+    acts = tool.json("fleet", "audit", "--last", "2")["acts"]
+    assert [(act["action"], act["subject"]) for act in acts] == [("add_admin", bob), ("set_battery_policy", None)]
+    assert acts[1]["caller"] == bob
+    left = tool.json("fleet", "admins", "--remove", bob)["admins"]
+    assert bob not in [row["admin"] for row in left]
+    assert "remove_admin" in tool.text("fleet", "audit", "--last", "1")
+
+
+def test_a_release_is_published_and_the_one_before_it_retired(tool: Tool, tmp_path: Path) -> None:
+    (first,) = tool.json("fleet", "releases")["releases"]
+    assert first["retired_at"] is None
+    wasm = tmp_path / "zone.wasm.gz"
+    wasm.write_bytes(b"\x1f\x8b" + bytes(1_500_000))
+    code, said = tool.error("fleet", "releases", "--publish", str(wasm), "--version", "1")
+    assert code == 3
+    assert "version" in said
+    published = ["--publish", str(wasm), "--version", str(first["version"] + 1), "--notes", "second"]
+    second = tool.json("fleet", "releases", *published)["releases"][0]
+    assert (second["notes"], second["size"]) == ("second", 1_500_002)
+    retired = tool.json("fleet", "releases", "--retire", str(first["version"]))["releases"][1]
+    assert (retired["wasm_sha256"], retired["retired_at"] is None) == (first["wasm_sha256"], False)
+    assert zones_of(tool)
+    code, said = tool.error("fleet", "releases", "--publish", "nothing.gz", "--version", "9")
+    assert (code, "nothing.gz can't be read: No such file or directory (name a gzipped Wasm" in said) == (1, True)

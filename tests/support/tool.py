@@ -1,0 +1,49 @@
+"""The command line `zones` under test, with one state folder: in this process or in one of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zones import cli
+from zones.state import State
+
+
+class Tool:
+    """Runs commands of `zones` with one state folder."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str] | None = None) -> None:
+        self.state = State(folder)
+        self.capsys = capsys
+
+    def json(self, *arguments: str, code: int = 0) -> dict[str, Any]:
+        """Run in this process with --json; returns the object printed. The exit code `code` is expected."""
+        return json.loads(self.text(*arguments, "--json", code=code))
+
+    def text(self, *arguments: str, code: int = 0) -> str:
+        """Run in this process; returns what is printed. The exit code `code` is expected, and a silent stderr."""
+        assert self.capsys is not None
+        self.capsys.readouterr()
+        found = cli.main([*arguments, "--state", str(self.state.root)])
+        output = self.capsys.readouterr()
+        assert (found, output.err) == (code, "")
+        return output.out
+
+    def error(self, *arguments: str) -> tuple[int, str]:
+        """Run in this process; returns exit code and the one line of stderr."""
+        assert self.capsys is not None
+        self.capsys.readouterr()
+        code = cli.main([*arguments, "--state", str(self.state.root)])
+        error = self.capsys.readouterr().err
+        assert error.count("\n") == 1
+        return code, error
+
+    def process(self, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+        """Run as a process of its own."""
+        command = [sys.executable, "-m", "zones", *arguments, "--state", str(self.state.root)]
+        return subprocess.run(command, input=text, capture_output=True, text=True, check=False)
