@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from localnet.principal import to_text
-from tests.support.tool import Tool
+from tests.support.tool import Tool, deployed
 from zones import management, network
 from zones.agent import IcAgent
 from zones.errors import ZonesError
@@ -25,16 +25,8 @@ from zones.state import State
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A state folder with a running network, a factory and a zone."""
-    path = tmp_path_factory.mktemp("zones")
-    tool = Tool(path)
-    network.start(tool.state, 0)
-    try:
-        for step in ("deploy", "create"):
-            done = tool.process(step)
-            assert done.returncode == 0, done.stderr
+    with deployed(tmp_path_factory.mktemp("zones"), "deploy", "create") as path:
         yield path
-    finally:
-        network.stop(tool.state)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from localnet.principal import to_text
-from tests.support.tool import Tool
+from tests.support.tool import Tool, deployed
 from zones import network
 
 T = 10**12
@@ -21,16 +21,8 @@ ZONES = 3
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A state folder with a running network, a factory and zones."""
-    path = tmp_path_factory.mktemp("fleet")
-    tool = Tool(path)
-    network.start(tool.state, 0)
-    try:
-        for step in ("deploy", *["create"] * ZONES):
-            done = tool.process(step)
-            assert done.returncode == 0, done.stderr
+    with deployed(tmp_path_factory.mktemp("fleet"), "deploy", *["create"] * ZONES) as path:
         yield path
-    finally:
-        network.stop(tool.state)
 
 
 @pytest.fixture

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from zones import cli
+from zones import cli, network
 from zones.state import State
 
 
@@ -47,3 +49,17 @@ class Tool:
         """Run as a process of its own."""
         command = [sys.executable, "-m", "zones", *arguments, "--state", str(self.state.root)]
         return subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+
+
+@contextmanager
+def deployed(folder: Path, *steps: str) -> Iterator[Path]:
+    """A state folder with a running network on which the commands in `steps` were run."""
+    tool = Tool(folder)
+    network.start(tool.state, 0)
+    try:
+        for step in steps:
+            done = tool.process(step)
+            assert done.returncode == 0, done.stderr
+        yield folder
+    finally:
+        network.stop(tool.state)
