@@ -1,9 +1,10 @@
 """When a canister may be asked to pay for a role lookup: the rules that keep strangers from spending its cycles.
 
-Pure. At most one lookup of a key a minute and one in flight; whoever is no member shares a daily budget. The budget is
-kept in the settings map; the per-minute marks live in the heap, because a mark lost in an upgrade costs one lookup.
+Pure. At most one lookup of a key a minute and one in flight. Whoever is no member shares a daily budget; members share
+another one, of which each has a part. The budgets are kept in the settings map; the marks of the last minute and the
+members' parts live in the heap, because losing them in an upgrade costs a lookup or a part, never more than the budget.
 
-    settings "outcalls"  u32 day since 1970 | u32 lookups of non-members on that day
+    settings "outcalls"  u32 day since 1970 | u32 lookups of non-members on that day | u32 those of members
 """
 
 import struct
@@ -16,8 +17,10 @@ SECOND = 1_000_000_000
 INTERVAL = 60 * SECOND
 DAY = 86_400 * SECOND
 DAILY_FOR_OTHERS = 200
-MAX_MARKS = 4_096
-BUDGET = struct.Struct("<II")
+DAILY_FOR_MEMBERS = 2_000
+DAILY_FOR_A_MEMBER = 100
+MAX_MARKS = 1_000
+BUDGET = struct.Struct("<III")
 BUDGET_KEY = "outcalls"
 
 
@@ -27,17 +30,26 @@ class OutcallRules:
     def __init__(self, settings: StableBTreeMap[text, blob]):
         self._settings = settings
         self._started: dict[bytes, int] = {}
+        self._by_member: dict[bytes, int] = {}
         self._in_flight = InFlight()
 
-    def admit(self, principal: bytes, by_member: bool, now: int) -> str:
-        """Takes a lookup of this principal's role into account and returns "", or says why it must wait."""
-        fault = self._fault(principal, by_member, now)
+    def admit(self, principal: bytes, member: bytes, now: int) -> str:
+        """Takes a lookup of this principal's role into account and returns "", or says why it must wait.
+
+        `member` is who asks for it, empty for one who is no member.
+        """
+        day, others, by_members = self._budget(now)
+        fault = self._mark_fault(principal, now) or self._budget_fault(member, others, by_members)
         if fault:
             return fault
-        if not by_member:
-            day, used = self._budget(now)
-            self._settings.insert(BUDGET_KEY, BUDGET.pack(day, used + 1))
-        self._forget(now)
+        if member:
+            self._by_member[member] = self._by_member.get(member, 0) + 1
+            by_members += 1
+        else:
+            others += 1
+        self._settings.insert(BUDGET_KEY, BUDGET.pack(day, others, by_members))
+        if len(self._started) >= MAX_MARKS:
+            self._started = {key: time for key, time in self._started.items() if now - time < INTERVAL}
         self._started[principal] = now
         self._in_flight.start(principal, now)
         return ""
@@ -46,31 +58,34 @@ class OutcallRules:
         """The lookup of this principal has ended, however it ended."""
         self._in_flight.finish(principal)
 
-    def _fault(self, principal: bytes, by_member: bool, now: int) -> str:
+    def _mark_fault(self, principal: bytes, now: int) -> str:
         if self._in_flight.running(principal, now):
             return "a role lookup for this key is in flight: wait for its answer"
         started = self._started.get(principal)
         if started is not None and now - started < INTERVAL:
             wait = -(-(INTERVAL - (now - started)) // SECOND)
             return f"one role lookup per key and {INTERVAL // SECOND} seconds: try again in {wait} seconds"
-        if not by_member and self._budget(now)[1] >= DAILY_FOR_OTHERS:
+        return ""
+
+    def _budget_fault(self, member: bytes, others: int, by_members: int) -> str:
+        if not member and others >= DAILY_FOR_OTHERS:
             return (
                 f"the {DAILY_FOR_OTHERS} role lookups a day for non-members are used up: "
                 "ask a member to do it, or try again tomorrow (UTC)"
             )
-        if len(self._started) >= MAX_MARKS and self._oldest_mark(now) < INTERVAL:
-            return f"too many role lookups within {INTERVAL // SECOND} seconds: try again in a minute"
+        if member and self._by_member.get(member, 0) >= DAILY_FOR_A_MEMBER:
+            return f"the {DAILY_FOR_A_MEMBER} role lookups a day of one member are used up: try again tomorrow (UTC)"
+        if member and by_members >= DAILY_FOR_MEMBERS:
+            return f"the {DAILY_FOR_MEMBERS} role lookups a day of all members are used up: try again tomorrow (UTC)"
         return ""
 
-    def _budget(self, now: int) -> tuple[int, int]:
+    def _budget(self, now: int) -> tuple[int, int, int]:
+        """Today, and what non-members and members have used of it."""
         today = now // DAY
         stored = self._settings.get(BUDGET_KEY)
-        day, used = (today, 0) if stored is None else BUDGET.unpack(stored)
-        return today, used if day == today else 0
-
-    def _oldest_mark(self, now: int) -> int:
-        return now - min(self._started.values(), default=now)
-
-    def _forget(self, now: int) -> None:
-        if len(self._started) >= MAX_MARKS:
-            self._started = {key: time for key, time in self._started.items() if now - time < INTERVAL}
+        if stored is not None and int.from_bytes(stored[:4], "little") == today:
+            # A canister of the first layout counted non-members alone.
+            _, others, by_members = BUDGET.unpack(stored[: BUDGET.size].ljust(BUDGET.size, b"\0"))
+            return today, others, by_members
+        self._by_member.clear()
+        return today, 0, 0

@@ -594,7 +594,7 @@ def update_role(public_key: blob) -> Async[Manual[nat]]:
     if caller != principal and not by_member:
         ic.reject("Only the key's own principal or a member may update its role")
         return
-    fault = outcall_rules.admit(principal, by_member, ic.time())
+    fault = outcall_rules.admit(principal, caller if by_member else b"", ic.time())
     if fault:
         ic.reject(fault)
         return

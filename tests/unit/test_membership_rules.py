@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from canister_kit.keccak import keccak_256
 from canister_kit.keys import address_of, principal_of
 from canister_kit.oracle import Json, OracleError, role_call, role_of
-from canister_kit.outcalls import DAILY_FOR_OTHERS, INTERVAL, MAX_MARKS, OutcallRules
+from canister_kit.outcalls import (
+    DAILY_FOR_A_MEMBER,
+    DAILY_FOR_MEMBERS,
+    DAILY_FOR_OTHERS,
+    INTERVAL,
+    MAX_MARKS,
+    OutcallRules,
+)
 from tests.support.maps import maps_of
 from zone_canister.members import MemberCache
 
@@ -130,39 +137,61 @@ def test_a_role_of_zero_is_not_stored_and_ends_a_membership():
     assert members._members.len() == 0
 
 
+MEMBER = b"a member"
+
+
 def rules() -> OutcallRules:
     return OutcallRules(maps_of("zone_canister").settings_map)
 
 
 def test_a_key_is_looked_up_once_a_minute():
     asked = rules()
-    assert asked.admit(b"a", True, 0) == ""
+    assert asked.admit(b"a", MEMBER, 0) == ""
     asked.finished(b"a")
-    assert asked.admit(b"a", True, INTERVAL - 1) == "one role lookup per key and 60 seconds: try again in 1 seconds"
-    assert asked.admit(b"b", True, INTERVAL - 1) == ""
-    assert asked.admit(b"a", True, INTERVAL) == ""
+    assert asked.admit(b"a", MEMBER, INTERVAL - 1) == "one role lookup per key and 60 seconds: try again in 1 seconds"
+    assert asked.admit(b"b", MEMBER, INTERVAL - 1) == ""
+    assert asked.admit(b"a", MEMBER, INTERVAL) == ""
 
 
 def test_a_key_has_one_lookup_in_flight():
     asked = rules()
-    assert asked.admit(b"a", True, 0) == ""
-    assert "in flight" in asked.admit(b"a", True, INTERVAL + 1)
-    assert asked.admit(b"a", True, 11 * INTERVAL) == ""
+    assert asked.admit(b"a", MEMBER, 0) == ""
+    assert "in flight" in asked.admit(b"a", MEMBER, INTERVAL + 1)
+    assert asked.admit(b"a", MEMBER, 11 * INTERVAL) == ""
 
 
 def test_strangers_share_a_daily_budget_that_members_do_not_touch():
     asked = rules()
     for number in range(DAILY_FOR_OTHERS):
-        assert asked.admit(hashlib.sha224(bytes([number])).digest(), False, number) == ""
-    assert "used up" in asked.admit(b"one more", False, SECOND)
-    assert asked.admit(b"one more", True, SECOND) == ""
-    assert asked.admit(b"tomorrow", False, DAY) == ""
+        assert asked.admit(hashlib.sha224(bytes([number])).digest(), b"", number) == ""
+    assert "used up" in asked.admit(b"one more", b"", SECOND)
+    assert asked.admit(b"one more", MEMBER, SECOND) == ""
+    assert asked.admit(b"tomorrow", b"", DAY) == ""
+
+
+def test_a_member_has_a_part_of_a_daily_budget_that_all_members_share():
+    asked = rules()
+    for number in range(DAILY_FOR_MEMBERS):
+        member = bytes([number // DAILY_FOR_A_MEMBER])
+        assert asked.admit(number.to_bytes(4, "big"), member, number) == ""
+        asked.finished(number.to_bytes(4, "big"))
+    assert "the 100 role lookups a day of one member" in asked.admit(b"next", bytes([3]), SECOND)
+    assert "the 2000 role lookups a day of all members" in asked.admit(b"next", b"another", SECOND)
+    assert asked.admit(b"stranger", b"", SECOND) == ""
+    assert asked.admit(b"next", bytes([3]), DAY) == ""
 
 
 def test_the_marks_of_recent_lookups_are_bounded():
     asked = rules()
     for number in range(MAX_MARKS):
-        assert asked.admit(number.to_bytes(4, "big"), True, 0) == ""
-    assert "too many role lookups" in asked.admit(b"next", True, 1)
-    assert asked.admit(b"next", True, INTERVAL) == ""
+        assert asked.admit(number.to_bytes(4, "big"), bytes([number // 100]), 0) == ""
+    assert asked.admit(b"next", b"one more", INTERVAL) == ""
     assert len(asked._started) == 1
+
+
+def test_the_budget_of_a_canister_that_counted_non_members_alone_is_read():
+    maps = maps_of("zone_canister")
+    maps.settings_map.insert("outcalls", (0).to_bytes(4, "little") + DAILY_FOR_OTHERS.to_bytes(4, "little"))
+    asked = OutcallRules(maps.settings_map)
+    assert "used up" in asked.admit(b"stranger", b"", 1)
+    assert asked.admit(b"a", MEMBER, 1) == ""
