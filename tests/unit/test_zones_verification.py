@@ -404,6 +404,24 @@ def test_a_replica_that_is_late_is_asked_again(tmp_path: Path) -> None:
     assert waited == [verification.ATTEMPT_SECONDS]
 
 
+def test_a_replica_that_still_has_pruned_messages_shows_none_of_them(tmp_path: Path) -> None:
+    """The head comes from a replica that has pruned them, all else from one that has not yet."""
+    late, ahead = three_calls(), three_calls()
+    ahead.step("prune", 0.2)
+    head = verifier(ahead.zone, tmp_path, lambda: NOW).zone.certified_head()
+    liar = Liar(late.zone, get_certified_head=lambda _: vars(head))
+    assert head.first_id == 4
+    assert [meta.id for meta in verifier(liar, tmp_path, lambda: NOW).prove().messages] == list(range(4, 11))
+
+
+def test_an_empty_head_whose_chain_does_not_end_where_it_starts_is_refused(tmp_path: Path) -> None:
+    lived = three_calls()
+    lived.step("prune", 1.0)
+    lived.store.state.anchor = b"x" * 32
+    with pytest.raises(ProofError, match="its chain has an end that is not its start"):
+        verifier(lived.zone, tmp_path, lambda: lived.zone.now).prove()
+
+
 def test_networks_with_other_root_keys_have_heads_of_their_own(tmp_path: Path) -> None:
     one, other = (SeenHead(State(tmp_path), CANISTER, key) for key in (b"one", b"other"))
     one.keep(verification.Seen(1, 5, bytes(32), NOW))
