@@ -89,6 +89,7 @@ MOVING_FAULT = "messages are being moved to a new layout after an upgrade: try a
 MOVED_A_STEP = 5_000
 EVICTED_PAGES_A_STEP = 500
 MAINTENANCE_SECONDS = 30
+TRANSFORM_BYTES = 50 * 1_024  # 48 KiB of headers, a body of 1 KiB, framing
 MANAGEMENT_CANISTER = Principal.from_str("aaaaa-aa")
 
 config = Config(state.settings_map)
@@ -114,13 +115,23 @@ background = Background()
 outcall_rules = OutcallRules(state.settings_map)
 
 
+def require_short() -> GuardResult:
+    """Lets everyone through whose arguments are short: decoding them costs the more the longer they are."""
+    return refuse(length_fault(STRANGER_BYTES))
+
+
+def require_response() -> GuardResult:
+    """Lets arguments through that an outcall's response can have."""
+    return refuse(length_fault(TRANSFORM_BYTES))
+
+
 def require_member() -> GuardResult:
-    """Lets members through."""
-    return refuse("" if members.role(ic.caller().bytes) else NOT_A_MEMBER)
+    """Lets members through with short arguments."""
+    return refuse(length_fault(STRANGER_BYTES) if members.role(ic.caller().bytes) else NOT_A_MEMBER)
 
 
 def require_writing_member() -> GuardResult:
-    """Lets members through with what changes the zone, unless its code is being changed."""
+    """Lets members through with a message of any length, unless the zone's code is being changed."""
     return refuse(maintenance.fault(ic.time()) if members.role(ic.caller().bytes) else NOT_A_MEMBER)
 
 
@@ -139,13 +150,13 @@ def require_admin() -> GuardResult:
     caller = ic.caller().bytes
     if members.role(caller) < ADMIN_ROLE and caller not in controllers.all():
         return refuse("Not an admin")
-    return refuse(maintenance.fault(ic.time()))
+    return refuse(length_fault(STRANGER_BYTES) or maintenance.fault(ic.time()))
 
 
 def require_signature() -> GuardResult:
     """Lets everyone through who signs, unless the zone's code is being changed."""
     refused = refuse_anonymous()
-    return refuse(maintenance.fault(ic.time())) if "Ok" in refused else refused
+    return refuse(length_fault(STRANGER_BYTES) or maintenance.fault(ic.time())) if "Ok" in refused else refused
 
 
 def require_keeper() -> GuardResult:
@@ -153,7 +164,13 @@ def require_keeper() -> GuardResult:
     caller = ic.caller().bytes
     known = controllers.all()
     keeps = caller in known or (not known and caller == config.battery())
-    return refuse("" if keeps else NOT_A_KEEPER)
+    return refuse(length_fault(STRANGER_BYTES) if keeps else NOT_A_KEEPER)
+
+
+def length_fault(most: int) -> str:
+    """What is wrong with the length of the arguments, which may have at most so many bytes, or ""."""
+    size = ic.arg_data_raw_size()
+    return "" if size <= most else f"the arguments have {size} bytes: at most {most} are allowed"
 
 
 @init
@@ -196,7 +213,7 @@ def inspect_message_() -> void:
         ic.accept_message()
 
 
-@query
+@query(guard=require_response)
 def oracle_transform_function(args: TransformArgs) -> HttpResponse:
     """The response of an outcall without its headers, which differ between replicas."""
     return without_headers(args)
@@ -228,8 +245,12 @@ def stored(items: list[tuple[bytes, bytes]], single: bool) -> tuple[list[int], s
         return [], fault
     if messages.expire(now):
         certify()
-    batch = messages.prepare(items)
     window = quotas.window(caller, now)
+    # Before anything is hashed: a member who has used his quota up cannot make the zone work.
+    fault = quotas.fault(window, len(items), 0, now)
+    if fault:
+        return [], fault
+    batch = messages.prepare(items)
     fault = quotas.fault(window, len(items), batch.size, now)
     if fault:
         return [], fault
@@ -374,6 +395,7 @@ def set_message_limits(limits: MessageLimits) -> AckResult:
     fault = messages.limits.change(limits["max_bytes"], limits["max_messages"], limits["max_age_seconds"])
     if fault:
         return {"err": fault}
+    messages.note_pending(seconds())
     work_soon()
     return {"ok": None}
 
@@ -407,7 +429,7 @@ def prune_messages(up_to_id: nat32) -> NatResult:
     """Removes all messages up to an id and returns how many that were; their ids are never used again."""
     before = messages.state.first_id
     messages.move_first(min(up_to_id, messages.state.last_id) + 1)
-    messages.state.save()
+    messages.note_pending(seconds())
     certify()
     work_soon()
     return {"ok": messages.state.first_id - before}
@@ -576,7 +598,7 @@ def my_role() -> nat:
     return members.role(ic.caller().bytes)
 
 
-@query
+@query(guard=require_short)
 def get_role(member: Principal) -> nat:
     """The cached role of a principal, 0 when there is none."""
     return members.role(member.bytes)

@@ -8,42 +8,39 @@ from zone_canister.messages import MAX_BATCH
 VEC = -19
 RECORD = -20
 VARIANT = -21
-FUNC = -22
-SERVICE = -23
 OPT = -18
 MAX_TYPES = 64
 
 
 class Malformed(Exception):
-    """Bytes that are not the start of a Candid message."""
+    """Bytes that are not the start of a batch, or of one that nobody sends; the text says why."""
 
 
 def batch_fault(data: bytes) -> str:
-    """What is wrong with the length of the vector a message begins with, or "" (also where it cannot be told)."""
+    """What is wrong with the vector a message begins with, or "": its length must be told before it is decoded."""
     try:
         length = vector_length(data)
-    except (Malformed, IndexError):
-        # Decoding will say what is wrong with it.
-        return ""
+    except (Malformed, IndexError) as fault:
+        return f"not a batch of messages: {fault}"
     if length > MAX_BATCH:
         return f"too many messages: {length}, at most {MAX_BATCH} in one call"
     return ""
 
 
 def vector_length(data: bytes) -> int:
-    """How many elements the first value has, a vector; 0 for anything else."""
+    """How many elements the first value has, a vector. Raises `Malformed` or IndexError for anything else."""
     if data[:4] != b"DIDL":
-        raise Malformed
+        raise Malformed("it does not begin with DIDL")
     reader = Numbers(data, 4)
-    types = reader.unsigned()
-    if types > MAX_TYPES:
-        raise Malformed
+    types = reader.count("types")
     kinds = [reader.type() for _ in range(types)]
-    values = reader.unsigned()
+    values = reader.count("values")
     first = reader.signed() if values else -1
     for _ in range(values - 1):
         reader.signed()
-    return reader.unsigned() if 0 <= first < types and kinds[first] == VEC else 0
+    if not 0 <= first < types or kinds[first] != VEC:
+        raise Malformed("its first value is no vector")
+    return reader.unsigned()
 
 
 class Numbers:
@@ -64,7 +61,7 @@ class Numbers:
             if byte < 0x80:
                 return value
             if shift > 63:
-                raise Malformed
+                raise Malformed("a number does not fit 64 bits")
 
     def signed(self) -> int:
         """The next number with a sign: a type."""
@@ -79,15 +76,16 @@ class Numbers:
         if kind in (VEC, OPT):
             self.signed()
         elif kind in (RECORD, VARIANT):
-            for _ in range(self._fields()):
+            for _ in range(self.count("fields")):
                 self.unsigned()
                 self.signed()
         else:
-            raise Malformed
+            raise Malformed(f"a type of kind {kind}")
         return kind
 
-    def _fields(self) -> int:
-        fields = self.unsigned()
-        if fields > MAX_TYPES:
-            raise Malformed
-        return fields
+    def count(self, what: str) -> int:
+        """A number of types, values or fields: few, so that reading them costs little."""
+        found = self.unsigned()
+        if found > MAX_TYPES:
+            raise Malformed(f"{found} {what}, at most {MAX_TYPES} are read")
+        return found

@@ -327,7 +327,11 @@ class MessageStore:
 
     def pending_bytes(self, now: int) -> int:
         """Bytes that limits, age and pruning leave to be evicted in the background."""
-        pages = self._first_kept_page(now) - self.state.first_page
+        state, most = self.state, self.limits.max_messages
+        page = self._first_kept_page(now)
+        if most and state.count > most:
+            page = max(page, self.page_after(self.page_number(state.last_id - most)))
+        pages = page - state.first_page
         over = self.usage() - pages * PAGE_RESERVED_BYTES - self.limits.max_bytes
         return pages * PAGE_RESERVED_BYTES + max(0, over)
 
@@ -458,7 +462,11 @@ class MessageStore:
             page = self.page_after(page)
         if page > state.first_page:
             self._evict_to(page)
-        more = self.has_pending(now)
+        return self.note_pending(now)
+
+    def note_pending(self, now: int) -> bool:
+        """Keeps since when something waits to be evicted, and returns whether anything does."""
+        state, more = self.state, self.has_pending(now)
         state.pending_since = (state.pending_since or now) if more else 0
         state.save()
         return more

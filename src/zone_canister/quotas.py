@@ -57,7 +57,8 @@ class MemberQuotas:
         """Why a member with this window may not add so much now and when he may, or ""."""
         _, used_messages, used_bytes = HEAD.unpack_from(window)
         over_messages = used_messages + messages - self.max_messages
-        over_bytes = used_bytes + size - self.max_bytes
+        # Duplicates take no bytes: they are let through where a quota was lowered below what has been used.
+        over_bytes = used_bytes + size - self.max_bytes if size else 0
         if over_messages <= 0 and over_bytes <= 0:
             return ""
         if over_messages > 0:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 from ic.principal import Principal
 
 from canister_build.candid import types as did_types
 from localnet import candid as wire
-from tests.support.actor import Actor, wire_type
+from tests.support.actor import Actor, plain, wire_type
 from tests.support.factories import deploy_factory, publish
 from tests.support.network import ANONYMOUS, CallRejected
 from tests.support.zones import RPC_HOST, TEAM, ZONE_ID, deploy_zone, join, member
@@ -28,20 +27,6 @@ def rows(heading: str) -> dict[str, tuple[str, list[str]]]:
     section = DOCUMENT.read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
     found = [match.groups() for match in map(ROW.match, section.splitlines()) if match]
     return {method: (who.strip(), re.findall(r"`([^`]+)`", texts)) for method, who, texts in found}
-
-
-def plain(kind: wire.Type, principal: bytes) -> Any:
-    """A small value of a type, with `principal` wherever one is asked for."""
-    if kind.kind == "principal":
-        return principal
-    if kind.kind == "record":
-        return {label: plain(of, principal) for _, label, of in kind.fields}
-    if kind.kind == "variant":
-        _, label, of = kind.fields[0]
-        return label, plain(of, principal)
-    if kind.kind == "vec":
-        return b"" if kind.of is not None and kind.of.kind == "nat8" else []
-    return {"opt": None, "null": None, "text": "", "bool": False}.get(kind.kind, 0)
 
 
 def answer(canister: Actor, method: str, caller: Principal, about: Principal) -> str:

@@ -30,7 +30,7 @@ class Actor:
 
     def decode(self, method: str, reply: bytes) -> Any:
         """The result of a method from Candid; None for no result."""
-        results = wire.decode(reply, _types(self.interface, self.methods[method].results))
+        results = wire.decode(reply, result_types(self.interface, method))
         return results[0] if results else None
 
     def call(self, method: str, *values: Any, sender: Principal = ANONYMOUS) -> Any:
@@ -52,6 +52,11 @@ class Actor:
 def argument_types(interface: did_types.Interface, method: str) -> list[wire.Type]:
     """The types of a method's arguments as the codec takes them."""
     return _types(interface, interface.methods()[method].args)
+
+
+def result_types(interface: did_types.Interface, method: str) -> list[wire.Type]:
+    """The types of a method's results as the codec takes them."""
+    return _types(interface, interface.methods()[method].results)
 
 
 def init_argument(interface: str, *values: Any) -> bytes:
@@ -76,3 +81,17 @@ def wire_type(declared: did_types.Type) -> wire.Type:
         fields = sorted((field.id, str(field.label), wire_type(field.type)) for field in declared.fields)
         return wire.Type("record" if isinstance(declared, did_types.Record) else "variant", fields=tuple(fields))
     raise TypeError(f"no value of {declared} is sent in tests")
+
+
+def plain(kind: wire.Type, principal: bytes) -> Any:
+    """A small value of a type, with `principal` wherever one is asked for."""
+    if kind.kind == "principal":
+        return principal
+    if kind.kind == "record":
+        return {label: plain(of, principal) for _, label, of in kind.fields}
+    if kind.kind == "variant":
+        _, label, of = kind.fields[0]
+        return label, plain(of, principal)
+    if kind.kind == "vec":
+        return b"" if kind.of is not None and kind.of.kind == "nat8" else []
+    return {"opt": None, "null": None, "text": "", "bool": False}.get(kind.kind, 0)

@@ -263,4 +263,31 @@ def test_a_batch_that_is_too_long_is_told_from_its_first_bytes():
     assert batch_fault(header + b"\x91\x4e") == f"too many messages: 10001, at most {MAX_BATCH} in one call"
     assert batch_fault(header + b"\xff\xff\xff\xff\xff\xff\xff\xff\x7f").startswith("too many messages")
     for broken in (b"", b"DIDL", vector_of_pairs, b"DIDL\x00\x01\x7e\x01", b"x" * 40, header):
-        assert batch_fault(broken) == ""
+        assert batch_fault(broken).startswith("not a batch of messages: ")
+
+
+def test_the_length_of_a_batch_cannot_be_hidden_behind_types_and_values_that_nobody_sends():
+    pairs = b"\x6d\x01\x6c\x02\x00\x02\x01\x02\x6d\x7b"
+    func = b"\x6a\x00\x00\x00"
+    assert (
+        batch_fault(b"DIDL\x04" + pairs + func + b"\x01\x00\x91\x4e") == "not a batch of messages: a type of kind -22"
+    )
+    many_types = batch_fault(b"DIDL\x44" + pairs + b"\x6d\x7b" * 65 + b"\x01\x00\x91\x4e")
+    assert many_types == "not a batch of messages: 68 types, at most 64 are read"
+    many_values = batch_fault(b"DIDL\x03" + pairs + b"\xff\xff\x7f" + b"\x00" + b"\x7e" * 2_000_000)
+    assert many_values == "not a batch of messages: 2097151 values, at most 64 are read"
+
+
+def test_what_a_lowered_limit_leaves_to_evict_is_told_at_once():
+    store = message_store()
+    for number in range(200):
+        add(store, [(KEYS[0], bytes([number]) * 5_000)], SENDER, 1)
+    assert (store.pending_bytes(7), store.state.pending_since) == (0, 0)
+    store.limits.change(None, 150, None)
+    assert store.note_pending(7)
+    assert (store.pending_bytes(7), store.state.pending_since) == (50 * PAGE_RESERVED_BYTES, 7)
+    store.limits.change(MIB, 0, None)
+    assert store.note_pending(9)
+    assert (store.pending_bytes(9), store.state.pending_since) == (store.usage() - MIB, 7)
+    assert not store.reclaim(9, 500)
+    assert (store.pending_bytes(9), store.state.pending_since) == (0, 0)

@@ -115,6 +115,40 @@ def test_values_that_take_no_bytes_are_refused_cheaply(shared: Host) -> None:
     assert one(shared.query("units", b"DIDL\x01\x6d\x7f\x01\x00" + leb(1000))) == 1000
 
 
+@pytest.mark.parametrize(
+    ("kinds", "value"),
+    [
+        (b"\x6d\x7d", b"\x01"),
+        (b"\x6d\x02\x6d\x7d", b"\x00"),
+        (b"\x6d\x02\x6e\x7e", b"\x00"),
+        (b"\x6d\x02\x6b\x01\x00\x7f", b"\x00"),
+        (b"\x6d\x02\x6c\x01\x00\x7e", b"\x01"),
+        (b"\x6d\x71", b"\x00"),
+        (b"\x6d\x68", b"\x01\x00"),
+    ],
+    ids=["nat", "vec nat", "opt bool", "variant", "record", "text", "principal"],
+)
+def test_values_that_nobody_asked_for_are_passed_over_as_long_as_they_are_few(shared: Host, kinds: bytes, value: bytes):
+    head = b"DIDL" + leb(kinds.count(b"\x6d") + (len(kinds) > 2 and b"\x6d\x02\x6d" not in kinds) + 1) + b"\x6d\x7b"
+    head += kinds + b"\x02\x00\x01" + leb(1) + b"x"
+    shared.query("needs_blob", head + leb(5_000) + value * 5_000)
+    with pytest.raises(CanisterTrap, match="more than 16384 types and values nobody asked for"):
+        shared.query("needs_blob", head + leb(500_000) + value * 500_000)
+    assert shared.fuel < 12_000_000
+
+
+def test_types_and_values_in_a_row_are_bounded(shared: Host) -> None:
+    fields = b"".join(leb(number) + b"\x7e" for number in range(200_000))
+    for message in (
+        b"DIDL\x00" + leb(500_000) + b"\x7e" * 500_000 + b"\x01" * 500_000,
+        b"DIDL\x01\x6c" + leb(200_000) + fields + b"\x01\x00" + b"\x01" * 200_000,
+        b"DIDL" + leb(9_000) + b"\x6c\x02\x00\x7e\x01\x7e" * 9_000 + b"\x00",
+    ):
+        with pytest.raises(CanisterTrap, match="decoding quota exceeded"):
+            shared.query("needs_blob", message)
+        assert shared.fuel < 12_000_000
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     data=st.binary(max_size=60), prefix=st.sampled_from([b"", b"DIDL", b"DIDL\x01\x6d\x7b\x01\x00", b"DIDL\x00\x01"])

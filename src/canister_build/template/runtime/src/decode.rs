@@ -324,7 +324,7 @@ impl<'a, 'h> Decoder<'a, 'h> {
 
     /// Passes over a value that nobody asked for.
     pub(crate) fn skip(&mut self, wire: WireRef) -> Result<()> {
-        self.reader.charge(1)?;
+        self.reader.charge_extra(1)?;
         if let Some(size) = fixed_size(wire) {
             return self.reader.take(size).map(|_| ());
         }
@@ -353,7 +353,7 @@ impl<'a, 'h> Decoder<'a, 'h> {
                     let bytes = usize::try_from(count).ok().and_then(|count| count.checked_mul(size));
                     return self.reader.take(bytes.unwrap_or(usize::MAX)).map(|_| ());
                 }
-                self.reader.charge(count)?;
+                self.reader.charge_extra(count)?;
                 for _ in 0..count {
                     self.skip(*item)?;
                 }

@@ -3,6 +3,9 @@
 
 /// Types a message may declare; no honest one comes near.
 const MAX_TABLE: u64 = 10_000;
+/// Entries of the type table, values in a row and values that nobody asked for, all together: an honest message has few,
+/// and each costs hundreds of instructions for a byte or two.
+const MAX_EXTRAS: u64 = 16_384;
 
 pub const NULL: i64 = -1;
 pub const BOOL: i64 = -2;
@@ -41,12 +44,13 @@ pub enum WireType {
     Service,
 }
 
-/// Reads a message. `budget` falls with every value and type looked at, so that work is bounded by the message's size
-/// even where values take no bytes.
+/// Reads a message. `budget` falls with every value looked at, so that work is bounded by the message's size even where
+/// values take no bytes; `extras` falls with what does not become a value, which the size alone does not justify.
 pub struct Reader<'a> {
     data: &'a [u8],
     at: usize,
     budget: u64,
+    extras: u64,
 }
 
 pub type Result<T> = std::result::Result<T, String>;
@@ -54,7 +58,7 @@ pub type Result<T> = std::result::Result<T, String>;
 impl<'a> Reader<'a> {
     /// A reader that may look at 2 values per byte, and 4096 besides.
     pub fn new(data: &'a [u8]) -> Self {
-        Reader { data, at: 0, budget: 4096 + 2 * data.len() as u64 }
+        Reader { data, at: 0, budget: 4096 + 2 * data.len() as u64, extras: MAX_EXTRAS }
     }
 
     pub fn charge(&mut self, values: u64) -> Result<()> {
@@ -64,6 +68,17 @@ impl<'a> Reader<'a> {
                 Ok(())
             }
             None => Err(format!("decoding quota exceeded: too many values for {} bytes", self.data.len())),
+        }
+    }
+
+    /// Like `charge`, for types and for values that are passed over.
+    pub fn charge_extra(&mut self, count: u64) -> Result<()> {
+        match self.extras.checked_sub(count) {
+            Some(left) => {
+                self.extras = left;
+                Ok(())
+            }
+            None => Err(format!("decoding quota exceeded: more than {MAX_EXTRAS} types and values nobody asked for")),
         }
     }
 
@@ -208,6 +223,7 @@ impl Header {
 }
 
 fn type_ref(reader: &mut Reader, count: u64) -> Result<WireRef> {
+    reader.charge_extra(1)?;
     let code = reader.type_code()?;
     let known = (code >= 0 && (code as u64) < count) || (EMPTY..=NULL).contains(&code) || code == PRINCIPAL;
     match known {
@@ -217,6 +233,7 @@ fn type_ref(reader: &mut Reader, count: u64) -> Result<WireRef> {
 }
 
 fn read_type(reader: &mut Reader, count: u64) -> Result<WireType> {
+    reader.charge_extra(1)?;
     match reader.type_code()? {
         OPT => Ok(WireType::Opt(type_ref(reader, count)?)),
         VEC => Ok(WireType::Vec(type_ref(reader, count)?)),
