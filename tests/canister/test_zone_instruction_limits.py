@@ -10,22 +10,27 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from ic.principal import Principal
 
 from tests.support.local_zone import Answer, LocalZone
-from tests.support.zones import key_id, member, public_key
+from tests.support.zones import TEAM, key_id, member, public_key
 from zone_canister.message_state import MIB
 
 POINTS = 210
+ADMIN = member(0)
 
 pytestmark = pytest.mark.localnet_only("the instruction limit of a message is chosen")
 
 
 @dataclass
 class Case:
-    """How a method is called for the n-th time, and what must pass before it can be called again."""
+    """How a method is called for the n-th time and by whom, and what must pass before it can be called again."""
 
     payload: Callable[[LocalZone, int], bytes]
+    sender: Principal = ADMIN
     seconds: int = 0
+    seconds_after: int = 0
+    """What must pass before other methods can be called again."""
 
 
 def message(number: int, size: int) -> bytes:
@@ -42,9 +47,12 @@ def batch(zone: LocalZone, number: int) -> bytes:
 
 
 def limits(zone: LocalZone, number: int) -> bytes:
-    return zone.encode(
-        "set_message_limits", {"max_bytes": MIB, "max_messages": 10**6 - number, "max_age_seconds": 10**6}
-    )
+    changed = {"max_bytes": MIB, "max_messages": 10**6 - number, "max_age_seconds": 10**6}
+    return zone.encode("set_message_limits", changed)
+
+
+def maintenance(zone: LocalZone, _: int) -> bytes:
+    return zone.encode("set_maintenance", {"on": True, "restoring": False})
 
 
 def prune(zone: LocalZone, _: int) -> bytes:
@@ -61,6 +69,7 @@ CASES = {
     "set_message_limits": Case(limits),
     "prune_messages": Case(prune),
     "set_member_quota": Case(quota),
+    "set_maintenance": Case(maintenance, sender=TEAM, seconds_after=1_801),
     "update_role": Case(lambda zone, number: zone.encode("update_role", public_key(100 + number))),
     "refresh_controllers": Case(lambda zone, _: zone.encode("refresh_controllers"), seconds=61),
     "request_topup_if_low": Case(lambda zone, _: zone.encode("request_topup_if_low"), seconds=601),
@@ -74,6 +83,7 @@ def full_zone(zone_build) -> LocalZone:
     assert zone.call("set_message_limits", limits(zone, 0), zone.admin).reply
     for number in range(60):
         assert zone.call("add_message", one_message(zone, 10_000 + number), zone.admin).reply
+    assert zone.call("refresh_controllers", b"DIDL\x00\x00", zone.admin).reply
     zone.local.advance(2)
     return zone
 
@@ -96,7 +106,7 @@ class Attempts:
         """The call that was prepared, in which no message may take more instructions than the limit."""
         payload = CASES[self.method].payload(self.zone, self.number)
         with self.zone.update_limit(limit or self.zone.network.limits.update):
-            return self.zone.call(self.method, payload, self.zone.admin)
+            return self.zone.call(self.method, payload, CASES[self.method].sender)
 
     def least_limit(self) -> int:
         """Instructions that the longest message of such a call takes, to within some hundredths."""
@@ -112,6 +122,8 @@ class Attempts:
     def seen(self, point: int) -> dict[str, Any]:
         """All that can be read; all ciphertexts, which take long to read, at some points alone."""
         found = {**self.zone.state(ciphertexts=point % 70 == 0), "controllers": self.zone.read("get_controllers")}
+        found["health"] = self.zone.call("get_health", b"DIDL\x00\x00", TEAM).reply
+        assert found["health"] is not None
         if CASES[self.method].seconds:
             # Hours pass between these calls, and with them what counts against a quota.
             del found["get_my_quota_use"]
@@ -133,6 +145,7 @@ def test_a_call_stopped_anywhere_changes_nothing(full_zone: LocalZone, method: s
         assert full_zone.read("get_role", member(100 + attempts.number).bytes) == 0
     attempts.prepare()
     assert attempts.call().reply is not None
+    full_zone.local.advance(CASES[method].seconds_after)
 
 
 def test_every_update_method_is_stopped_here(full_zone: LocalZone):
