@@ -6,6 +6,8 @@ localnet and not known on a PocketIC server, so this runs in a network of its ow
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pytest
 
 from bench.messages import Bench, Level, Row
@@ -41,6 +43,12 @@ def few_keys(zone_build) -> Measured:
 @pytest.fixture(scope="module")
 def many_keys(zone_build) -> Measured:
     return measured(10_000)
+
+
+def test_rows_have_the_fields_that_scripts_read(few_keys: Measured):
+    wanted = "operation batch keys stored instructions_per_message stable_reads stable_writes bytes_written"
+    assert set(wanted.split()) <= set(asdict(few_keys.rows[0]))
+    assert {(row.keys, row.stored) for row in few_keys.rows} == {(10, STORED)}
 
 
 def test_adding_stays_within_its_instructions(few_keys: Measured, many_keys: Measured):
