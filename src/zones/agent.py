@@ -138,14 +138,11 @@ class IcAgent:
         """Return the answer to GET `path` of the network, whatever its HTTP status."""
         return self._request("GET", path, None)
 
-    def canister_info(self, canister: bytes) -> tuple[bytes | None, list[bytes]]:
-        """Return (module hash, controllers) of a canister, which the network tells anyone; None without code."""
-        at = [b"canister", canister]
-        tree = self._read_state(
-            canister, [[*at, b"module_hash"], [*at, b"controllers"]], time.monotonic() + self.deadline
-        )
-        controllers = lookup([*at, b"controllers"], tree)
-        return lookup([*at, b"module_hash"], tree), list(cbor2.loads(controllers)) if controllers else []
+    def canister_controllers(self, canister: bytes) -> list[bytes]:
+        """Return the controllers of a canister, which the network tells anyone."""
+        path = [b"canister", canister, b"controllers"]
+        controllers = lookup(path, self._read_state(canister, path, time.monotonic() + self.deadline))
+        return list(cbor2.loads(controllers)) if controllers else []
 
     def _sign(self, content: dict[str, Any]) -> tuple[bytes, bytes]:
         """Return (request id, envelope); an anonymous envelope has no signature fields, where ic-py writes nulls."""
@@ -171,7 +168,7 @@ class IcAgent:
         delay = self._pace.first
         path: list[bytes] = [b"request_status", request_id]
         while True:
-            certificate = self._read_state(about, [path], give_up)
+            certificate = self._read_state(about, path, give_up)
             status = lookup([*path, b"status"], certificate)
             if status == b"replied":
                 return lookup([*path, b"reply"], certificate) or b""
@@ -192,11 +189,11 @@ class IcAgent:
             self._sleep(delay)
             delay = min(delay * 1.5, self._pace.longest)
 
-    def _read_state(self, about: bytes, paths: list[list[bytes]], give_up: float) -> dict[str, Any]:
+    def _read_state(self, about: bytes, path: list[bytes], give_up: float) -> dict[str, Any]:
         content = {
             "request_type": "read_state",
             "sender": self._signer.sender(),
-            "paths": paths,
+            "paths": [path],
             "ingress_expiry": self._expiry(),
         }
         _, envelope = self._sign(content)

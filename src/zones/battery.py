@@ -12,6 +12,7 @@ from typing import Any
 from localnet import candid as c
 from zones.agent import Agent
 from zones.calls import Method, ok_or_raise, pages
+from zones.errors import RejectedError
 
 PAGE = 200
 """Most entries of one reply."""
@@ -85,6 +86,18 @@ _TRANSFER_ERROR = c.variant(
     other=c.TEXT,
 )
 _REFILL = Method("cycles_manager_transferCyclesToCanister", [c.PRINCIPAL], [c.variant(ok=c.NAT, err=_TRANSFER_ERROR)])
+_LEDGER_FAULTS = {
+    "GenericError": c.record(message=c.TEXT, error_code=c.NAT),
+    "TemporarilyUnavailable": c.NULL,
+    "BadBurn": c.record(min_burn_amount=c.NAT),
+    "Duplicate": c.record(duplicate_of=c.NAT),
+    "BadFee": c.record(expected_fee=c.NAT),
+    "CreatedInFuture": c.record(ledger_time=c.NAT64),
+    "TooOld": c.NULL,
+    "InsufficientFunds": c.record(balance=c.NAT),
+}
+_REFUND = Method("refund", [], [c.opt(c.variant(Ok=c.NAT, Err=c.variant(**_LEDGER_FAULTS)))])
+_REFUND_ACCOUNT = Method("get_refund_account", [], [c.PRINCIPAL], query=True)
 
 
 @dataclass(frozen=True)
@@ -149,6 +162,25 @@ class Battery:
         if label == "err" and value == ("other", ENOUGH):
             return 0
         return ok_or_raise("refill", (label, value if label == "ok" else _why(value)))
+
+    def refund_account(self) -> bytes:
+        """Return whom `refund` sends what lies on the factory's account at the cycles ledger."""
+        return _REFUND_ACCOUNT(self.agent, self.canister)
+
+    def refund(self) -> int | None:
+        """Send the cycles on the factory's account at the cycles ledger to the refund account.
+
+        Returns the ledger's block, None where there is nothing to send. For admins. Raises RejectedError with what
+        the ledger said.
+        """
+        result = _REFUND(self.agent, self.canister)
+        if result is None:
+            return None
+        label, value = result
+        if label == "Err":
+            case, details = value
+            raise RejectedError(f"refund: the ledger refuses it: {case}" + (f" {details}" if details else ""))
+        return value
 
 
 def _why(error: tuple[str, Any]) -> str:

@@ -72,7 +72,6 @@ _CREATE = Method("create_zone_availability_canister", [c.TEXT, c.TEXT, c.TEXT], 
 _CREATE_WITH_TOKEN = Method(
     "create_zone_availability_canister_with_token", [c.TEXT, c.TEXT, c.TEXT, c.opt(c.BLOB)], [c.PRINCIPAL]
 )
-_CHILDREN = Method("get_cycles_manager_children", [], [c.vec(c.PRINCIPAL)], query=True)
 _CHILDREN_COUNT = Method("get_cycles_manager_children_count", [], [c.NAT], query=True)
 _VERSION = Method("get_version", [], [c.NAT], query=True)
 _CYCLES = Method("get_cycles_balance", [], [c.NAT], query=True)
@@ -104,10 +103,6 @@ class Factory:
     def acts(self) -> Iterator[dict[str, Any]]:
         """Yield what admins and owners did, newest first: number, time (ns), caller, subject, action, details."""
         return pages(lambda before: _AUDIT(self.agent, self.canister, before, PAGE)["entries"], "number")
-
-    def children(self) -> list[bytes]:
-        """Return the canisters of all zones the factory made and has not retired."""
-        return _CHILDREN(self.agent, self.canister)
 
     def upload_release(self, wasm: bytes, progress: Progress) -> bytes:
         """Upload a zone Wasm in chunks, from where an earlier upload of it ended; returns its SHA-256."""

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from localnet.principal import to_text
+from localnet.principal import from_text, to_text
 from zones.agent import IcAgent
 from zones.battery import Battery
 from zones.errors import RejectedError
 from zones.factory import Factory
-from zones.tables import iso
+from zones.readings import Readings
+from zones.tables import NS, iso
 from zones.zone import Zone
 
 AT_ONCE = 4
@@ -24,16 +25,69 @@ Progress = Callable[[int, int], None]
 """Called with (done, in all)."""
 
 
-def children(agent: IcAgent, factory: Factory, progress: Progress) -> Iterator[dict[str, Any]]:
-    """Yield a row for each zone canister of the factory, in the order of their principals; see `child`."""
-    canisters = factory.children()
+TROUBLE = ("stopped", "deleted", "unreachable")
+"""States of a zone canister that somebody should look at."""
+
+
+def children(readings: Readings, factory: Factory) -> list[dict[str, Any]]:
+    """Return a row for each zone canister of the factory as it was read last, in the order of their principals."""
     versions = release_versions(factory)
-    progress(0, len(canisters))
+    return [child_row(child, versions) for child in readings.children()]
+
+
+def child_row(child: dict[str, Any], versions: dict[bytes, int]) -> dict[str, Any]:
+    """Return a child as a row; `burn` is what it burns a day, `code` in words, `release` a published version."""
+    module = child["module_hash"]
+    release = versions.get(module)
+    unpublished = "foreign" if module else "unknown"
+    return {
+        "canister": to_text(child["canister"]),
+        "zone_id": child["zone_id"],
+        "state": child["state"],
+        "controlled": child["controlled"],
+        "code": unpublished if release is None else f"release {release}",
+        "release": release,
+        "module_hash": module and module.hex(),
+        "cycles": child["balance"] if child["read_at"] else None,
+        "burn": burn_of(child),
+        "runway_days": child["runway_days"],
+        "read_at": iso(child["read_at"]),
+        "paid": child["paid"],
+        "allowance": child["allowance"],
+        "quota_used": child["quota_used"],
+        "quota_limit": child["quota_limit"],
+    }
+
+
+def burn_of(child: dict[str, Any]) -> int | None:
+    """Return the cycles a day that a child's runway is reckoned with, None before it was read."""
+    return max(child["idle_burn"], child["recent_burn"] or 0) if child["read_at"] else None
+
+
+def is_trouble(row: dict[str, Any]) -> bool:
+    """Return whether somebody should look at a zone canister."""
+    return row["state"] in TROUBLE or row["code"] == "foreign" or row.get("fault") is not None
+
+
+def ask_all(agent: IcAgent, rows: Sequence[dict[str, Any]], progress: Progress) -> list[dict[str, Any]]:
+    """Return the rows with what each zone says of itself now: see `ask`."""
+    asked = []
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        rows = pool.map(lambda canister: child(agent, canister, versions), canisters)
-        for done, row in enumerate(rows, 1):
-            progress(done, len(canisters))
-            yield row
+        for done, (row, said) in enumerate(
+            zip(rows, pool.map(lambda row: ask(agent, row["canister"]), rows), strict=True)
+        ):
+            progress(done, len(rows))
+            asked.append({**row, **said})
+    return asked
+
+
+def ask(agent: IcAgent, canister: str) -> dict[str, Any]:
+    """Return what a zone canister says of itself now: version and cycles, or `fault` where it does not answer."""
+    zone = Zone(agent, from_text(canister))
+    try:
+        return {"zone_id": zone.zone_id(), "version": zone.version(), "cycles": zone.cycles(), "fault": None}
+    except RejectedError as error:
+        return {"version": None, "fault": error.message}
 
 
 def release_versions(factory: Factory) -> dict[bytes, int]:
@@ -41,43 +95,40 @@ def release_versions(factory: Factory) -> dict[bytes, int]:
     return {release["wasm_hash"]: release["version"] for release in factory.releases()}
 
 
-def child(agent: IcAgent, canister: bytes, versions: dict[bytes, int]) -> dict[str, Any]:
-    """Return what a zone canister says of itself, and what the network says of it.
+def sweep(readings: Readings, progress: Progress, wait: Callable[[], None]) -> dict[str, Any]:
+    """Have the factory look at all its children now, and return the sweep when it has ended.
 
-    `release` is the version of the published code it runs, None where the factory never published that code. A zone
-    that does not answer has `fault`, and nothing of what only it could tell.
+    `wait` is called between two looks at how far it is. A sweep that runs already is waited for.
     """
-    module, controllers = agent.canister_info(canister)
-    row: dict[str, Any] = {
-        "canister": to_text(canister),
-        "zone_id": None,
-        "version": None,
-        "cycles": None,
-        "release": None if module is None else versions.get(module),
-        "module_hash": module and module.hex(),
-        "controllers": [to_text(controller) for controller in controllers],
-        "fault": None,
-    }
-    zone = Zone(agent, canister)
-    try:
-        row.update(zone_id=zone.zone_id(), version=zone.version(), cycles=zone.cycles())
-    except RejectedError as error:
-        row["fault"] = error.message
-    return row
+    before = readings.battery()["sweep"]
+    if not before["number"] or before["ended_at"] is not None:
+        readings.start_sweep()
+    while True:
+        status = readings.battery()
+        found = status["sweep"]
+        progress(found["looked_at"], status["children"])
+        if found["ended_at"] is not None and found != before:
+            return sweep_row(found)
+        wait()
 
 
-def figures(factory: Factory, battery: Battery) -> dict[str, Any]:
-    """Return the state of the factory: cycles, reserve, quota, children, release, open alerts, sums of deposits."""
-    status, quota, policy = factory.status(), battery.quota(), battery.policy()
+def figures(factory: Factory, battery: Battery, readings: Readings) -> dict[str, Any]:
+    """Return the state of the factory: its battery, quota, children, last sweep, release, alerts, sums of deposits."""
+    status, quota, power = factory.status(), battery.quota(), readings.battery()
     return {
         "factory": to_text(factory.canister),
         "version": status["version"],
-        "cycles": status["cycles"],
-        "reserve": policy["reserve"],
-        "children": status["zones"],
+        "children": power["children"],
+        "cycles": power["balance"],
+        "reserve": power["reserve"],
+        "own_burn": power["own_burn"],
+        "fleet_burn": power["fleet_burn"],
+        "runway_days": power["runway_days"],
+        "passed_on": power["passed_on"],
+        "open_alerts": power["open_alerts"],
+        "sweep": sweep_row(power["sweep"]) if power["sweep"]["number"] else None,
         "release": release_row(status["release"]) if status["release"] else None,
         "quota": vars(quota),
-        "open_alerts": battery.open_alerts(),
         "deposits": battery.deposit_sums(),
     }
 
@@ -147,3 +198,13 @@ def refill(battery: Battery, canisters: Sequence[bytes], progress: Progress) -> 
         except RejectedError as error:
             row["fault"] = error.message
         yield row
+
+
+def sweep_row(swept: dict[str, Any]) -> dict[str, Any]:
+    """Return a sweep as a row."""
+    return {**swept, "begun_at": iso(swept["begun_at"]), "ended_at": iso(swept["ended_at"])}
+
+
+def reading_row(reading: dict[str, int]) -> dict[str, Any]:
+    """Return a reading of a history as a row."""
+    return {**reading, "time": iso(reading["time"] * NS)}

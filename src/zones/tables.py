@@ -36,7 +36,8 @@ class Table:
 
     def lines(self) -> list[str]:
         """Return the table for people, a heading first; columns are as wide as what is in them."""
-        cells = [[column.title for column in self.columns], *(self._shown(row) for row in self.rows)]
+        shown = ([text for _, text in self.shown(row)] for row in self.rows)
+        cells = [[column.title for column in self.columns], *shown]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         return [self._line(row, widths) for row in cells]
 
@@ -48,9 +49,10 @@ class Table:
         writer.writerows([row.get(column.key) for column in self.columns] for row in self.rows)
         return text.getvalue()
 
-    def _shown(self, row: dict[str, Any]) -> list[str]:
+    def shown(self, row: dict[str, Any]) -> list[tuple[Column, str]]:
+        """Return each column with its value in a row as people see it."""
         values = [(column, row.get(column.key)) for column in self.columns]
-        return [NOTHING if value is None else column.show(value) for column, value in values]
+        return [(column, NOTHING if value is None else column.show(value)) for column, value in values]
 
     def _line(self, cells: Iterable[str], widths: Iterable[int]) -> str:
         placed = [

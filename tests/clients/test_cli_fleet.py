@@ -39,54 +39,95 @@ def zones_of(tool: Tool) -> list[str]:
     return [row["canister"] for row in tool.json("fleet", "list")["zones"]]
 
 
+def test_a_sweep_reads_what_the_list_shows(tool: Tool) -> None:
+    first = tool.json("fleet", "status")
+    swept = tool.json("fleet", "sweep")["sweep"]
+    assert (swept["looked_at"], swept["unreadable"]) == (ZONES, 0)
+    assert first["sweep"] is None or first["sweep"]["number"] < swept["number"]
+    again = tool.text("fleet", "sweep")
+    assert again.startswith(f"sweep number {swept['number'] + 1}, ended ")
+    assert f"{ZONES} zones looked at, 0 refilled, 0 not readable" in again
+    rows = tool.json("fleet", "list")["zones"]
+    assert {row["state"] for row in rows} == {"running"}
+    assert all(row["burn"] > 0 and row["runway_days"] > 0 and row["read_at"] >= swept["begun_at"] for row in rows)
+
+
 def test_the_list_shows_each_zone_with_its_code_and_cycles(tool: Tool) -> None:
-    shown = tool.json("fleet", "list")
+    tool.json("fleet", "sweep")
+    shown = tool.json("fleet", "list", "--ask")
     made = {zone.canister: zone.zone_id for zone in tool.state.zones(network.resolve(tool.state, "local"))}
     assert {row["canister"]: row["zone_id"] for row in shown["zones"]} == made
     release = tool.json("status")["factory"]["release"]
     for row in shown["zones"]:
         assert (row["release"], row["module_hash"]) == (release["version"], release["wasm_sha256"])
-        assert row["controllers"] == [shown["factory"]]
-        assert T // 2 < row["cycles"] < 3 * T
-        assert row["fault"] is None
+        assert (row["version"], row["fault"]) == (release["version"], None)
+        assert T // 2 < row["cycles"] < 4 * T
     lines = tool.text("fleet", "list").splitlines()
-    assert lines[0].split() == ["canister", "zone", "version", "cycles", "code", "fault"]
+    assert lines[0].split() == ["canister", "zone", "state", "code", "cycles", "burn", "a", "day", "runway", "read"]
     assert [line.split()[0] for line in lines[1:]] == [row["canister"] for row in shown["zones"]]
+    assert "fault" in tool.text("fleet", "list", "--ask").splitlines()[0]
 
 
 def test_csv_has_the_rows_of_the_json(tool: Tool) -> None:
+    tool.json("fleet", "sweep")
     rows = table(tool.text("fleet", "list", "--csv"))
     for row, shown in zip(rows, tool.json("fleet", "list")["zones"], strict=True):
-        assert {key: row[key] for key in ("canister", "zone_id", "version", "code", "fault")} == {
-            "canister": shown["canister"],
-            "zone_id": shown["zone_id"],
-            "version": str(shown["version"]),
-            "code": f"release {shown['version']}",
-            "fault": "",
-        }
+        assert row == {key: str(shown[key]) for key in row}
+        assert set(row) == {"canister", "zone_id", "state", "code", "cycles", "burn", "runway_days", "read_at"}
 
 
 def test_the_status_adds_the_factory_up(tool: Tool) -> None:
+    tool.json("fleet", "sweep")
     shown = tool.json("fleet", "status")
-    assert shown["children"] == ZONES
-    assert shown["reserve"] == 5 * T
-    assert "zones" in tool.text("fleet", "status")
+    assert (shown["children"], shown["sweep"]["looked_at"]) == (ZONES, ZONES)
+    assert shown["reserve"] >= 5 * T
+    assert shown["fleet_burn"] > 0
+    lines = tool.text("fleet", "status").splitlines()
+    assert [line.split()[0] for line in lines] == [
+        "factory",
+        "battery",
+        "burn",
+        "runway",
+        "quota",
+        "deposits",
+        "sweep",
+        "release",
+        "alerts",
+    ]
     assert table(tool.text("fleet", "status", "--csv"))[0]["children"] == str(ZONES)
 
 
 def test_the_status_of_a_zone_is_found_by_canister_and_by_zone_id(tool: Tool) -> None:
     canister = zones_of(tool)[0]
     shown = tool.json("fleet", "status", canister)
-    assert (shown["canister"], shown["child"], shown["fault"]) == (canister, True, None)
+    assert (shown["canister"], shown["fault"], shown["controllers"]) == (canister, None, [shown["factory"]])
     assert tool.json("fleet", "status", shown["zone_id"])["canister"] == canister
-    assert "a child of this factory" in tool.text("fleet", "status", canister)
+    assert f"canister     {canister}" in tool.text("fleet", "status", canister)
+    code, said = tool.error("fleet", "status", shown["factory"])
+    assert (code, "is no zone of the factory" in said, "`zones fleet list` lists them" in said) == (1, True, True)
 
 
-def test_what_is_no_zone_needs_looking_at(tool: Tool) -> None:
-    factory = tool.json("fleet", "status")["factory"]
-    shown = tool.json("fleet", "status", factory, code=5)
-    assert (shown["child"], shown["release"]) == (False, None)
-    assert "get_zone_id" in shown["fault"]
+def test_the_history_is_what_the_sweeps_read(tool: Tool) -> None:
+    canister = zones_of(tool)[0]
+    tool.json("fleet", "sweep")
+    last = tool.json("fleet", "history")["history"][-1]
+    assert last["children"] == ZONES
+    assert last["battery"] > last["fleet"] > ZONES * T // 2
+    shown = tool.json("fleet", "history", canister)
+    assert shown["canister"] == canister
+    assert T // 2 < shown["history"][-1]["balance"] < 4 * T
+    assert tool.text("fleet", "history").splitlines()[0].split() == [
+        "time",
+        "battery",
+        "zones",
+        "burn",
+        "a",
+        "day",
+        "passed",
+        "on",
+        "count",
+    ]
+    assert table(tool.text("fleet", "history", "--csv"))[-1]["time"] == last["time"]
 
 
 def policy(tool: Tool, *options: str) -> dict[str, Any]:

@@ -19,7 +19,19 @@ ZONE_ID = "0x" + "ab" * 20
 
 FLEET = [
     f"fleet {action}"
-    for action in ("list", "status", "refill", "deposits", "alerts", "policy", "admins", "audit", "releases")
+    for action in (
+        "list",
+        "status",
+        "refill",
+        "deposits",
+        "alerts",
+        "policy",
+        "admins",
+        "audit",
+        "releases",
+        "history",
+        "sweep",
+    )
 ]
 
 

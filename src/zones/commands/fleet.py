@@ -1,27 +1,54 @@
 """`zones fleet`: the factory's zones, their fuel, their code, and who may change them.
 
-Not for a single zone's messages (`zones status`). Here are the group, the list and the state of it; the battery's books
-are in `fleet_battery`, admins and code in `fleet_code`.
+Not for a single zone's messages (`zones status`). Here are the group, the list, the state of it and its history; the
+battery's books are in `fleet_battery`, admins and code in `fleet_code`.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import argparse
+import time
 
+from localnet.principal import to_text
 from zones import fleet
 from zones.commands import Add, Subparsers, fleet_battery, fleet_code
-from zones.commands.fleet_desk import Desk, counting
+from zones.commands.fleet_desk import Desk, counting, explaining
 from zones.context import ATTENTION, Context, Result, cycles_text
-from zones.tables import Column, Table, time_shown
+from zones.errors import UserError
+from zones.tables import Column, Table, days_shown, time_shown
 
-_CHILDREN = (
-    Column("canister", "canister"),
-    Column("zone_id", "zone"),
-    Column("version", "version", right=True),
-    Column("cycles", "cycles", cycles_text, right=True),
+SWEEP_WAIT_SECONDS = 1.0
+"""How often a sweep is looked at while it runs."""
+
+_ZONE = (Column("canister", "canister"), Column("zone_id", "zone"))
+_FUEL = (
+    Column("state", "state"),
     Column("code", "code"),
-    Column("fault", "fault"),
+    Column("cycles", "cycles", cycles_text, right=True),
+    Column("burn", "burn a day", cycles_text, right=True),
+    Column("runway_days", "runway", days_shown, right=True),
 )
+_CHILDREN = (*_ZONE, *_FUEL, Column("read_at", "read", time_shown))
+_ASKED = (*_CHILDREN, Column("version", "version", right=True), Column("fault", "fault"))
+_TIME = Column("time", "time", time_shown)
+_FLEET_HISTORY = (
+    _TIME,
+    Column("battery", "battery", cycles_text, right=True),
+    Column("fleet", "zones", cycles_text, right=True),
+    Column("burn", "burn a day", cycles_text, right=True),
+    Column("passed_on", "passed on", cycles_text, right=True),
+    Column("children", "count", right=True),
+)
+_CHILD_HISTORY = (
+    _TIME,
+    Column("balance", "cycles", cycles_text, right=True),
+    Column("paid", "paid to it", cycles_text, right=True),
+)
+_SWEEP = tuple(
+    Column(key, key.replace("_", " "))
+    for key in ("number", "begun_at", "ended_at", "looked_at", "refilled", "unreadable", "deposited")
+)
+_NAMED = "a zone's canister, or its id where it is known here"
 
 
 def register(commands: Subparsers, add: Add) -> None:
@@ -34,8 +61,7 @@ def register(commands: Subparsers, add: Add) -> None:
     )
     actions = group.add_subparsers(dest="action", required=True, metavar="ACTION")
     added = [
-        _add_list(actions, add),
-        _add_status(actions, add),
+        *_add_overview(actions, add),
         *fleet_battery.register(actions, add),
         *fleet_code.register(actions, add),
     ]
@@ -44,41 +70,49 @@ def register(commands: Subparsers, add: Add) -> None:
         command.add_argument("--csv", action="store_true", help="print a table as CSV instead of text")
 
 
-def _add_list(actions: Subparsers, add: Add) -> Any:
-    return add(
+def _add_overview(actions: Subparsers, add: Add) -> list[argparse.ArgumentParser]:
+    listed = add(
         actions,
         "list",
-        "list the factory's zones: what code they run, what cycles they have, whether they answer",
+        "list the factory's zones as they were read last: state, code, cycles, burn, runway",
         _list,
         "zones fleet list --csv",
     )
-
-
-def _add_status(actions: Subparsers, add: Add) -> Any:
-    command = add(
+    listed.add_argument("--ask", action="store_true", help="ask every zone, too: its version, and its cycles now")
+    status = add(
         actions,
         "status",
         "show the state of the factory and its battery, or what is known of one zone canister",
         _status,
         "zones fleet status rwlgt-iiaaa-aaaaa-aaaaa-cai",
     )
-    command.add_argument("zone", nargs="?", metavar="ZONE", help="a zone's canister, or its id where it is known here")
-    return command
+    status.add_argument("zone", nargs="?", metavar="ZONE", help=_NAMED)
+    history = add(
+        actions,
+        "history",
+        "show the cycles and the burn of all zones over time, or the cycles of one",
+        _history,
+        "zones fleet history --csv > fleet.csv",
+    )
+    history.add_argument("zone", nargs="?", metavar="ZONE", help=_NAMED)
+    swept = add(
+        actions,
+        "sweep",
+        "have the factory look at all zones now, and refill those that run low",
+        _sweep,
+        "zones fleet sweep",
+    )
+    return [listed, status, history, swept]
 
 
 def _list(context: Context) -> Result:
     desk = Desk(context)
-    with counting("zones") as progress:
-        rows = [_with_code(row) for row in fleet.children(desk.agent, desk.factory, progress)]
-    silent = sum(row["fault"] is not None for row in rows)
-    table = Table(_CHILDREN, rows)
-    return desk.listing("zones", table, "the factory has no zones yet", exit_code=ATTENTION if silent else 0)
-
-
-def _with_code(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a child's row with its code in words."""
-    unpublished = "foreign" if row["module_hash"] else "none"
-    return {**row, "code": unpublished if row["release"] is None else f"release {row['release']}"}
+    rows, columns = fleet.children(desk.readings, desk.factory), _CHILDREN
+    if desk.options.ask:
+        with counting("zones asked") as progress:
+            rows, columns = fleet.ask_all(desk.agent, rows, progress), _ASKED
+    code = ATTENTION if any(map(fleet.is_trouble, rows)) else 0
+    return desk.listing("zones", Table(columns, rows), "the factory has no zones yet", exit_code=code)
 
 
 def _status(context: Context) -> Result:
@@ -88,35 +122,72 @@ def _status(context: Context) -> Result:
 
 def _child_status(desk: Desk) -> Result:
     canister = desk.canister(desk.options.zone)
-    row = _with_code(fleet.child(desk.agent, canister, fleet.release_versions(desk.factory)))
-    row["child"] = canister in desk.factory.children()
-    cycles = None if row["cycles"] is None else cycles_text(row["cycles"])
-    lines = [
-        f"canister     {row['canister']}, {'a child' if row['child'] else 'no child'} of this factory",
-        f"zone         {row['zone_id'] or 'unknown'}",
-        f"code         {row['code']}, version {row['version'] or 'unknown'}, SHA-256 {row['module_hash'] or 'none'}",
-        f"cycles       {cycles or 'unknown'}",
-        f"controllers  {', '.join(row['controllers']) or 'none'}",
+    child = desk.readings.child(canister)
+    if child is None:
+        raise UserError(
+            f"{to_text(canister)} is no zone of the factory {to_text(desk.factory.canister)}",
+            "`zones fleet list` lists them",
+        )
+    row = fleet.child_row(child, fleet.release_versions(desk.factory))
+    row.update(fleet.ask(desk.agent, row["canister"]))
+    controllers = desk.agent.canister_controllers(canister)
+    row["controllers"] = [to_text(controller) for controller in controllers]
+    lines = [f"{column.title:<12} {shown}" for column, shown in Table(_ASKED, [row]).shown(row)]
+    lines += [
+        f"{'paid to it':<12} {cycles_text(row['paid'])} ever; {cycles_text(row['quota_used'])} of "
+        f"{cycles_text(row['quota_limit'])} of its quota",
+        f"{'controllers':<12} {', '.join(row['controllers']) or 'none'}",
     ]
-    if row["fault"]:
-        lines.append(f"fault        {row['fault']}")
-    return Result(desk.summary(**row), lines, Table(_CHILDREN, [row]), ATTENTION if row["fault"] else 0)
+    return Result(desk.summary(**row), lines, Table(_ASKED, [row]), ATTENTION if fleet.is_trouble(row) else 0)
 
 
 def _fleet_status(desk: Desk) -> Result:
-    data = fleet.figures(desk.factory, desk.battery)
-    quota, release, sums = data["quota"], data["release"], data["deposits"]
+    data = fleet.figures(desk.factory, desk.battery, desk.readings)
+    quota, release, sums, swept = data["quota"], data["release"], data["deposits"], data["sweep"]
     settled = sums["settled"]
+    runway = "no burn yet" if data["runway_days"] is None else f"{days_shown(data['runway_days'])} above the reserve"
     lines = [
         f"factory   {data['factory']}, version {data['version']}, {data['children']} zones",
-        f"battery   {cycles_text(data['cycles'])} cycles, at least {cycles_text(data['reserve'])} of which stay",
+        f"battery   {cycles_text(data['cycles'])} cycles, of which {cycles_text(data['reserve'])} are the reserve",
+        f"burn      {cycles_text(data['fleet_burn'])} a day by zones, {cycles_text(data['own_burn'])} by the factory",
+        f"runway    {runway}",
         f"quota     {cycles_text(quota['used'])} of {cycles_text(quota['limit'])} used in {quota['seconds']} s",
         f"deposits  {settled['count']} settled, {cycles_text(settled['attached'] - settled['refunded'])} in all; "
         + ", ".join(f"{sums[outcome]['count']} {outcome}" for outcome in ("pending", "failed", "unknown")),
+        f"sweep     {_sweep_text(swept) if swept else 'none yet: `zones fleet sweep` begins one'}",
         f"release   version {release['version']}, {release['size']} bytes, {time_shown(release['published_at'])} UTC"
         if release
         else "release   none yet: run `zones deploy`",
         f"alerts    {data['open_alerts']} open" + (": see `zones fleet alerts`" if data["open_alerts"] else ""),
     ]
-    columns = [Column(key, key) for key in ("factory", "version", "cycles", "reserve", "children", "open_alerts")]
-    return Result({"network": desk.context.url, **data}, lines, Table(columns, [data]))
+    keys = ("factory", "version", "children", "cycles", "reserve", "fleet_burn", "runway_days", "open_alerts")
+    return Result({"network": desk.context.url, **data}, lines, Table([Column(key, key) for key in keys], [data]))
+
+
+def _sweep_text(swept: dict[str, object]) -> str:
+    ended = swept["ended_at"]
+    when = f"ended {time_shown(str(ended))} UTC" if ended else f"running since {time_shown(str(swept['begun_at']))} UTC"
+    return (
+        f"number {swept['number']}, {when}: {swept['looked_at']} zones looked at, {swept['refilled']} refilled, "
+        f"{swept['unreadable']} not readable"
+    )
+
+
+def _history(context: Context) -> Result:
+    desk = Desk(context)
+    none = "nothing was read yet: `zones fleet sweep` reads all zones now"
+    if desk.options.zone:
+        canister = desk.canister(desk.options.zone)
+        rows = [fleet.reading_row(reading) for reading in desk.readings.child_history(canister)]
+        return desk.listing("history", Table(_CHILD_HISTORY, rows), none, canister=to_text(canister))
+    rows = [fleet.reading_row(reading) for reading in desk.readings.history()]
+    return desk.listing("history", Table(_FLEET_HISTORY, rows), none)
+
+
+def _sweep(context: Context) -> Result:
+    desk = Desk(context, signed=True)
+    with counting("zones looked at") as progress, explaining(desk.options.identity):
+        swept = fleet.sweep(desk.readings, progress, lambda: time.sleep(SWEEP_WAIT_SECONDS))
+    code = ATTENTION if swept["unreadable"] else 0
+    lines = [f"sweep {_sweep_text(swept)}, {cycles_text(swept['deposited'])} deposited"]
+    return Result(desk.summary(sweep=swept), lines, Table(_SWEEP, [swept]), code)

@@ -144,7 +144,7 @@ def _refill(context: Context) -> Result:
     named = desk.options.zones
     if bool(named) == desk.options.all:
         raise UserError("which zones are to be refilled?", "name their canisters, or give --all for all of them")
-    canisters = [desk.canister(zone) for zone in named] or desk.factory.children()
+    canisters = [desk.canister(zone) for zone in named] or [child["canister"] for child in desk.readings.children()]
     with counting("refilled") as progress:
         rows = list(fleet.refill(desk.battery, canisters, progress))
     faults = {row["fault"] for row in rows}

@@ -17,6 +17,7 @@ from zones.context import Context, Progress, Result
 from zones.errors import RejectedError, UserError
 from zones.factory import Factory
 from zones.identity import Anonymous
+from zones.readings import Readings
 from zones.tables import Column, Table
 
 LAST = 50
@@ -35,6 +36,7 @@ class Desk:
         self.agent = context.agent(signer)
         self.factory = Factory(self.agent, factory)
         self.battery = Battery(self.agent, factory)
+        self.readings = Readings(self.agent, factory)
 
     def canister(self, named: str) -> bytes:
         """Return the canister of a zone that is named by its canister, or by its id where it is known here."""
