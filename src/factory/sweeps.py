@@ -11,7 +11,7 @@ import struct
 
 from kybra import StableBTreeMap, blob, text
 
-from canister_kit.in_flight import LOST_AFTER, SECOND, InFlight
+from canister_kit.in_flight import LOST_AFTER, SECOND
 from factory.children import Children
 
 STATE_KEY = "sweep"
@@ -56,7 +56,7 @@ class Sweeps:
     def __init__(self, settings: StableBTreeMap[text, blob]):
         self._settings = settings
         self._first: list[bytes] = []
-        self._open = InFlight()
+        self._open: dict[bytes, int] = {}
         self._touched_at = 0
 
     def present(self) -> Sweep:
@@ -81,6 +81,7 @@ class Sweeps:
     def begin(self, first: list[bytes], now: int) -> None:
         """Begins a sweep; the children `first` are looked at before the others, and once more in their turn."""
         self._first = first
+        self._open = {}
         self._touched_at = now
         self._store(Sweep(self.present().number + 1, now))
 
@@ -97,13 +98,13 @@ class Sweeps:
             canister = page[0]
             sweep.cursor = canister
             self._store(sweep)
-        self._open.start(canister, now)
+        self._open[canister] = now
         return canister
 
     def leave(self, canister: bytes, now: int) -> None:
         """A child that was taken has been looked at."""
         self._touched_at = now
-        self._open.finish(canister)
+        self._open.pop(canister, None)
 
     def count(self, balance: int, burn: int, unreadable: bool) -> None:
         """Counts what was read of a child."""
@@ -124,7 +125,10 @@ class Sweeps:
     def end(self, now: int) -> Sweep | None:
         """Ends the sweep and returns it once all children were looked at; None before, and when it has ended."""
         sweep = self.present()
-        if not sweep.number or sweep.ended_at or self._open.count(now):
+        if not sweep.number or sweep.ended_at:
+            return None
+        # A trap in a callback undoes that a child was left.
+        if any(now - taken < LOST_AFTER for taken in self._open.values()):
             return None
         sweep.ended_at = now
         self._store(sweep)

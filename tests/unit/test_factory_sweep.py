@@ -1,0 +1,391 @@
+"""The battery's flows on the host: sweeps, deposits and what fails in them, with cycles counted at every step."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import kybra
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from factory import context, sweep
+from factory.children import LIVE, Child
+from factory.deposits import deposit, refill, transfer
+from factory.fuel import DELETED, RUNNING, STOPPED, UNCONTROLLED
+from factory.fuel import UNREACHABLE as LOST
+from tests.support.platform import DAY, FACTORY, SECOND, Canister, Platform
+
+T = 1_000_000_000_000
+G = 1_000_000_000
+RELEASE = hashlib.sha256(b"a release").digest()
+OVERLOADED = "Rejection code 2, the subnet is overloaded"
+FOREIGN = b"foreign!" * 4
+HEAP = [context.open_calls, context.sweeps, context.policy, context.children, context.releases]
+
+
+@pytest.fixture
+def platform(monkeypatch) -> Platform:
+    return stand(monkeypatch)
+
+
+def stand(patch: pytest.MonkeyPatch, balance: int = 100 * T) -> Platform:
+    """A factory that has just been installed, with one release."""
+    for thing in (context.open_calls._started, context.sweeps._open, context.policy._read):
+        thing.clear()
+    context.children._order = None
+    context.sweeps._first = []
+    context.sweeps._touched_at = 0
+    made = Platform(HEAP, balance)
+    patch.setattr(kybra, "_kybra_ic", made, raising=False)
+    assert context.releases.add_chunk(RELEASE, 0, b"a release", 1) == ""
+    assert context.releases.publish(RELEASE, 1000, "", 1) == ""
+    sweep.arm()
+    return made
+
+
+def add_child(platform: Platform, number: int, balance: int, burn: int = G, **others: Any) -> bytes:
+    """A zone canister of the factory; whoever made it paid."""
+    canister = bytes([number + 1]) * 8 + b"\x01\x01"
+    made = Canister(balance, burn, others.get("module_hash", RELEASE), others.get("controllers", [FACTORY]))
+    platform.canisters[canister] = made
+    platform.minted += balance
+    child = Child("0x" + "ab" * 20, b"creator", platform.now)
+    child.stage = LIVE
+    child.controlled = FACTORY in made.controllers
+    context.children.put(canister, child)
+    context.battery.register(canister, platform.now)
+    return canister
+
+
+def balanced(platform: Platform) -> None:
+    """Cycles are conserved, the books agree with the quotas, and no limit is broken."""
+    held = platform.balance + sum(canister.balance for canister in platform.canisters.values())
+    assert held + platform.in_flight() + platform.burned == platform.minted
+    entries = context.deposit_log.page(None, 200)
+    aggregate = context.battery.aggregate()
+    begun = aggregate.ends_at - aggregate.window * SECOND
+    counted = [entry for entry in entries if aggregate.ends_at and entry.begun_at >= begun]
+    assert aggregate.used == sum(entry.attached - entry.refunded for entry in counted) <= aggregate.limit
+    for canister in platform.canisters:
+        quota = context.battery.quota(canister, False)
+        begun = quota.ends_at - quota.window * SECOND
+        mine = [entry for entry in entries if entry.canister == canister and entry.begun_at >= begun]
+        assert sum(entry.attached - entry.refunded for entry in mine) <= quota.limit
+
+
+def open_alerts() -> set[tuple[int, bytes]]:
+    return {(alert.kind, alert.canister) for alert in context.alerts.open(None, 200)}
+
+
+def sweep_now(platform: Platform) -> None:
+    """Lets the timer begin a sweep, and everything in it happen."""
+    platform.pass_time(context.policy.get("sweep_seconds"))
+    platform.settle()
+    assert not context.sweeps.is_running()
+
+
+def test_the_timer_refills_a_child_that_runs_low_and_leaves_the_others_alone(platform):
+    low = add_child(platform, 1, 699 * G)
+    full = add_child(platform, 2, 800 * G)
+    hungry = add_child(platform, 3, 1_400 * G, burn=60 * G)
+    sweep_now(platform)
+    assert abs(platform.canisters[low].balance - 1_500 * G) < G
+    assert platform.canisters[full].balance < 800 * G
+    need = 30 * 30 * G + 30 * 30 * G
+    assert platform.canisters[hungry].balance == need
+    assert [call.method for call in platform.sent].count("deposit_cycles") == 2
+    balanced(platform)
+    present = context.sweeps.present()
+    assert (present.looked_at, present.refilled, present.unreadable) == (3, 2, 0)
+    assert context.fleet_history.points(b"")[-1][5] == 3
+
+
+def test_each_state_of_a_child_is_told_apart(platform):
+    stopped = add_child(platform, 1, 100 * G)
+    platform.canisters[stopped].status = "stopped"
+    deleted = add_child(platform, 2, 0)
+    platform.canisters[deleted].exists = False
+    left = add_child(platform, 3, 100 * G)
+    platform.canisters[left].controllers = [b"owner"]
+    fine = add_child(platform, 4, 900 * G)
+    sweep_now(platform)
+    states = [context.fuel.get(canister).state for canister in (stopped, deleted, left, fine)]
+    assert states == [STOPPED, DELETED, UNCONTROLLED, RUNNING]
+    assert platform.canisters[stopped].balance > 1_400 * G
+    assert platform.canisters[left].balance < 100 * G
+    assert open_alerts() == {(3, deleted)}
+    assert context.sweeps.present().unreadable == 1
+
+
+def test_a_status_that_cannot_be_read_is_an_alert_until_it_can(platform):
+    child = add_child(platform, 1, 900 * G)
+    for fate, state, alerts in [(OVERLOADED, LOST, {(3, child)}), ("ok", RUNNING, set())]:
+        platform.pass_time(context.policy.get("sweep_seconds"))
+        while platform.open or any(timer[0] <= platform.now for timer in platform.timers):
+            for call in list(platform.open):
+                is_status = call.method == "canister_status" and call.args["canister_id"].bytes == child
+                platform.answer(call, fate if is_status else "ok")
+            platform.fire()
+        assert context.fuel.get(child).state == state
+        assert open_alerts() == alerts
+    (alert,) = context.alerts.page(None, 9)
+    assert 0 < alert.raised_at < alert.cleared_at
+
+
+def test_foreign_code_gets_nothing_and_is_an_alert_once(platform):
+    child = add_child(platform, 1, 100 * G, module_hash=FOREIGN)
+    for _ in range(3):
+        sweep_now(platform)
+    assert "deposit_cycles" not in [call.method for call in platform.sent]
+    assert [alert.kind for alert in context.alerts.page(None, 9)] == [2]
+    platform.canisters[child].module_hash = RELEASE
+    sweep_now(platform)
+    assert platform.canisters[child].balance > 1_400 * G
+    assert open_alerts() == set()
+
+
+def test_code_that_changes_between_reading_and_paying_gets_nothing(platform):
+    child = add_child(platform, 1, 100 * G)
+    platform.pass_time(context.policy.get("sweep_seconds"))
+    platform.answer(platform.open[0])
+    platform.fire()
+    (status,) = [call for call in platform.open if call.method == "canister_status"]
+    platform.answer(status)
+    platform.canisters[child].module_hash = FOREIGN
+    platform.settle()
+    assert "deposit_cycles" not in [call.method for call in platform.sent]
+
+
+def test_a_child_that_rejects_for_lack_of_cycles_is_paid_first(platform):
+    others = [add_child(platform, number, 900 * G) for number in range(1, 9)]
+    dry = add_child(platform, 9, 0)
+    platform.pass_time(context.policy.get("sweep_seconds"))
+    platform.answer(platform.open[0])
+    platform.fire()
+    while platform.open:
+        call = platform.open[0]
+        if call.method == "canister_status" and call.args["canister_id"].bytes == dry:
+            platform.answer(call, "Rejection code 2, Canister is out of cycles: please top up")
+        else:
+            platform.answer(call)
+        platform.fire()
+    platform.settle()
+    assert platform.canisters[dry].balance == 1_500 * G
+    platform.sent.clear()
+    sweep_now(platform)
+    asked = [call.args["canister_id"].bytes for call in platform.sent if call.method == "canister_status"]
+    assert asked[:2] == [FACTORY, dry]
+    assert set(asked[2:]) == {*others, dry}
+
+
+def test_what_the_quota_refused_comes_first_in_the_next_sweep_the_poorest_before_the_others(platform):
+    assert context.battery.set_aggregate(1_500 * G, DAY, platform.now) == ""
+    rich = [add_child(platform, number, 100 * G) for number in (1, 2)]
+    poor = add_child(platform, 3, 50 * G)
+    sweep_now(platform)
+    assert (4, b"") in open_alerts()
+    platform.sent.clear()
+    platform.pass_time(DAY)
+    platform.settle()
+    paid = [call.args["canister_id"].bytes for call in platform.sent if call.method == "deposit_cycles"]
+    assert paid[0] == poor
+    assert rich[1] in paid
+
+
+def test_an_allowance_is_paid_once_a_day_to_a_child_that_is_never_called(platform):
+    child = add_child(platform, 1, 100 * G, controllers=[b"owner"])
+    reading = context.fuel.get(child)
+    reading.allowance = 60 * G
+    context.fuel.put(child, reading)
+    for _ in range(9):
+        sweep_now(platform)
+    paid = [call.attached for call in platform.sent if call.method == "deposit_cycles"]
+    assert paid == [60 * G] * 3
+    assert {call.method for call in platform.sent if call.args["canister_id"].bytes == child} == {
+        "canister_info",
+        "deposit_cycles",
+    }
+
+
+def test_two_askers_at_once_are_paid_once(platform):
+    child = add_child(platform, 1, 100 * G)
+    first = platform.start(deposit(child, T, "one"))
+    second = platform.start(deposit(child, T, "two"))
+    platform.settle()
+    assert first == [(T, "")]
+    assert "is under way" in second[0][1]
+    assert platform.start(refill(child, 100 * G, "full")) == []
+    balanced(platform)
+
+
+def test_a_deposit_that_fails_comes_back_and_releases_both_quotas(platform):
+    child = add_child(platform, 1, 100 * G)
+    result = platform.start(transfer(child, T, "fails"))
+    platform.answer(platform.open[0])
+    assert context.battery.aggregate().used == T
+    assert [entry.outcome for entry in context.deposit_log.page(None, 9)] == [0]
+    platform.answer(platform.open[0], OVERLOADED)
+    assert result[0]["err"]["other"].startswith("Error sending cycles to ")
+    assert context.battery.aggregate().used == context.battery.quota(child, False).used == 0
+    (entry,) = context.deposit_log.page(None, 9)
+    assert (entry.outcome, entry.attached, entry.refunded) == (2, T, T)
+    assert platform.balance == 100 * T
+    balanced(platform)
+
+
+def test_a_deposit_whose_answer_was_lost_counts_as_paid_and_blocks_the_next_until_it_is_given_up(platform):
+    child = add_child(platform, 1, 100 * G)
+    platform.start(transfer(child, T, "lost"))
+    platform.answer(platform.open[0])
+    platform.answer(platform.open[0], "trap")
+    assert platform.canisters[child].balance == T + 100 * G
+    platform.upgrade(sweep.arm)
+    again = platform.start(deposit(child, T, "again"))
+    assert "is under way" in again[0][1]
+    platform.pass_time(600)
+    platform.settle()
+    assert [entry.outcome for entry in context.deposit_log.page(None, 9)] == [3]
+    again = platform.start(deposit(child, T, "again"))
+    platform.settle()
+    assert again == [(T // 2, "")]
+    balanced(platform)
+
+
+def test_a_sweep_goes_on_after_an_upgrade_where_it_was(platform):
+    children = [add_child(platform, number, 900 * G) for number in range(20)]
+    platform.pass_time(context.policy.get("sweep_seconds"))
+    platform.answer(platform.open[0])
+    platform.fire()
+    for _ in range(6):
+        platform.answer(platform.open[0])
+    platform.upgrade(sweep.arm)
+    number = context.sweeps.present().number
+    before = len(platform.sent)
+    platform.pass_time(sweep.BEAT_SECONDS)
+    platform.settle()
+    assert not context.sweeps.is_running()
+    assert context.sweeps.present().number == number
+    later = [call.args["canister_id"].bytes for call in platform.sent[before:]]
+    assert later == [canister for canister in children if canister in later]
+    assert children[0] not in later
+    assert children[-1] in later
+
+
+def test_burn_is_measured_over_time_and_an_unusual_one_is_an_alert(platform):
+    child = add_child(platform, 1, 1_400 * G, burn=10 * G)
+    for _ in range(4 * 8):
+        sweep_now(platform)
+    platform.canisters[child].burn = 90 * G
+    for _ in range(5):
+        sweep_now(platform)
+    assert (6, child) in open_alerts()
+    alert = context.alerts.open(None, 9)[0]
+    assert "usually 10" in alert.details
+    points = context.samples.points(child)
+    assert [point[0] for point in points] == sorted({point[0] for point in points})
+    assert len(points) <= 28 + 31 + 52
+
+
+def test_the_battery_learns_what_it_burns_itself_without_what_it_passed_on(platform):
+    add_child(platform, 1, 100 * G, burn=40 * G)
+    for _ in range(12):
+        platform.balance -= 2 * G
+        platform.burned += 2 * G
+        sweep_now(platform)
+    need = context.battery.need()
+    assert abs(need.burn() - 8 * G) < G // 2
+    balanced(platform)
+
+
+fates = st.sampled_from(["ok", "ok", "ok", OVERLOADED, "trap"])
+acts = st.lists(
+    st.one_of(
+        st.tuples(st.just("pass"), st.integers(60, 40_000)),
+        st.tuples(st.just("answer"), st.integers(0, 9), fates),
+        st.tuples(st.just("answer"), st.integers(0, 9), fates),
+        st.tuples(st.just("ask"), st.integers(0, 4), st.integers(0, 2 * T)),
+        st.tuples(st.just("pay"), st.integers(0, 4), st.integers(50 * G, 2 * T), fates),
+        st.tuples(st.just("refill"), st.integers(0, 4)),
+        st.tuples(st.just("change"), st.integers(0, 4), st.sampled_from(["code", "stop", "delete", "leave", "burn"])),
+        st.tuples(st.just("upgrade")),
+        st.tuples(st.just("spend"), st.integers(0, 10 * T)),
+    ),
+    max_size=60,
+)
+
+
+@settings(max_examples=150)
+@given(acts, st.integers(8, 40))
+def test_cycles_are_conserved_and_no_limit_is_broken_whatever_fails(sequence, balance):
+    with pytest.MonkeyPatch.context() as patch:
+        platform = stand(patch, balance * T)
+        children = [add_child(platform, number, (200 + 300 * number) * G, burn=20 * G) for number in range(5)]
+        alien = add_child(platform, 9, 100 * G, module_hash=FOREIGN)
+
+        def keeps_the_reserve(_: Any) -> None:
+            assert platform.balance >= context.battery.reserve_cycles()
+
+        platform.before_deposit = keeps_the_reserve
+        for act in sequence:
+            step(platform, children, act)
+            balanced(platform)
+        while platform.open:
+            platform.answer(platform.open[0])
+            balanced(platform)
+        for _ in range(3):
+            platform.pass_time(1_000)
+            platform.settle()
+            balanced(platform)
+        assert context.deposit_log.pending() == []
+        number = context.sweeps.present().number
+        sweep_now(platform)
+        assert context.sweeps.present().number > number
+        assert platform.canisters[alien].balance <= 100 * G
+        sums = context.deposit_log.sums()
+        arrived = sum(call.attached for call in platform.sent if call.method == "deposit_cycles" and call.landed)
+        settled = sums[1].attached - sums[1].refunded
+        assert settled <= arrived <= settled + sums[3].attached
+
+
+def step(platform: Platform, children: list[bytes], act: tuple[Any, ...]) -> None:
+    """One act of the test above."""
+    name, *values = act
+    if name == "pass":
+        platform.pass_time(values[0])
+    elif name == "answer" and platform.open:
+        platform.answer(platform.open[values[0] % len(platform.open)], values[1])
+        platform.fire()
+    elif name == "ask":
+        platform.start(transfer(children[values[0]], values[1], "asked"))
+    elif name == "pay":
+        platform.start(transfer(children[values[0]], values[1], "asked"))
+        if platform.open:
+            platform.answer(platform.open[-1])
+        if platform.open:
+            platform.answer(platform.open[-1], values[2])
+    elif name == "refill":
+        platform.start(refill(children[values[0]], 1_500 * G, "asked"))
+    elif name == "change":
+        change(platform.canisters[children[values[0]]], values[1])
+    elif name == "upgrade":
+        platform.upgrade(sweep.arm)
+    elif name == "spend":
+        spent = min(platform.balance, values[0])
+        platform.balance -= spent
+        platform.burned += spent
+
+
+def change(canister: Canister, what: str) -> None:
+    """Something happens to a child."""
+    if what == "code":
+        canister.module_hash = FOREIGN if canister.module_hash == RELEASE else RELEASE
+    elif what == "stop":
+        canister.status = "stopped" if canister.status == "running" else "running"
+    elif what == "delete":
+        canister.exists = False
+    elif what == "leave":
+        canister.controllers = [b"owner"] if FACTORY in canister.controllers else [FACTORY]
+    else:
+        canister.burn *= 2
