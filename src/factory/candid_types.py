@@ -16,12 +16,6 @@ class AckResult(Variant, total=False):
     err: text
 
 
-class CreationBudget(Record):
-    daily_limit: nat32
-    used: nat32
-    window_ends_at: nat64
-
-
 class AuditEntry(Record):
     number: nat64
     time: nat64

@@ -6,7 +6,8 @@ and rollouts have maps of their own. Times in ns, amounts in cycles, principals 
     custody   canister -> u8 version (1) | u8 custody | u8 funding | u8 stage | u8 proven | u64 created at
                  | u64 info read at, 0 for never | u8 factory controls it | u128 owed | 42 zone_id | u8 length, creator
                  | u8 length, module hash as read last | u8 count, controllers as read last
-                 | u8 count, owners | u8 count, offered to | u8 count, accepted by (each u8 length, principal)
+                 | u8 count, owners | u8 count, offered to | u8 count, accepted by | u8 count, agreed to its end
+                   (each u8 length, principal) | u8 custody offered, 0 for none
 """
 
 import struct
@@ -24,6 +25,8 @@ FUNDED = 2
 CREATED = 1  # has a canister, but its code does not run yet
 LIVE = 2
 RETIRED = 3
+RETIRING = 4  # its data is being given up
+STAGE_NAMES = {CREATED: "created", LIVE: "live", RETIRED: "retired", RETIRING: "retiring"}
 
 MAX_OWNERS = 10
 MAX_SHARED_OWNERS = 9
@@ -55,6 +58,9 @@ class Child:
         self.owners: list[bytes] = []
         self.offered: list[bytes] = []
         self.accepted: list[bytes] = []
+        self.agreed: list[bytes] = []
+        """Owners who want the zone retired."""
+        self.offered_custody = 0
 
     def is_owner(self, principal: bytes) -> bool:
         """Whether a principal speaks for the zone: an owner, or the creator while there is none."""
@@ -77,10 +83,11 @@ class Child:
         parts = [head]
         for value in (self.creator, self.module_hash):
             parts.append(bytes([len(value)]) + value)
-        for principals in (self.controllers, self.owners, self.offered, self.accepted):
+        for principals in (self.controllers, self.owners, self.offered, self.accepted, self.agreed):
             parts.append(bytes([len(principals)]))
             for principal in principals:
                 parts.append(bytes([len(principal)]) + principal)
+        parts.append(bytes([self.offered_custody]))
         return b"".join(parts)
 
 
@@ -98,13 +105,14 @@ def decode_child(stored: bytes) -> Child:
     child.proven, child.controlled = bool(proven), bool(controlled)
     child.info_read_at, child.owed = read_at, int.from_bytes(owed, "little")
     child.module_hash = texts[1]
-    for principals in (child.controllers, child.owners, child.offered, child.accepted):
+    for principals in (child.controllers, child.owners, child.offered, child.accepted, child.agreed):
         count = stored[at]
         at += 1
         for _ in range(count):
             end = at + 1 + stored[at]
             principals.append(stored[at + 1 : end])
             at = end
+    child.offered_custody = stored[at]
     return child
 
 
@@ -153,7 +161,10 @@ class Children:
     def info_read(
         self, canister: bytes, controllers: list[bytes], module_hash: bytes, factory: bytes, now: int
     ) -> Child:
-        """Corrects a child's record by what the platform says of it, and returns it."""
+        """Corrects a child's record by what the platform says of it, and returns it.
+
+        Custody is what the controllers say; those beside the factory own the zone, whoever made them controllers.
+        """
         child = self.get(canister)
         if child is None:
             raise KeyError(f"{canister.hex()} is no child")
@@ -161,5 +172,9 @@ class Children:
         child.module_hash = module_hash
         child.controlled = factory in controllers
         child.info_read_at = now
+        others = [controller for controller in child.controllers if controller != factory]
+        child.custody = MANAGED if not others and child.controlled else SHARED if child.controlled else SOVEREIGN
+        if child.custody != MANAGED:
+            child.owners = others
         self.put(canister, child)
         return child

@@ -4,17 +4,19 @@ What every `api` module and flow shares. Guards let a caller through before argu
 is in `docs/authorization.md`.
 """
 
-from kybra import GuardResult, ic
+from kybra import GuardResult, Principal, ic
 
 from canister_kit.controllers import ControllerCache
 from canister_kit.guards import refuse
 from canister_kit.in_flight import InFlight
+from canister_kit.outcalls import OutcallRules
 from factory import state
 from factory.admins import Admins
 from factory.alerts import Alerts
 from factory.audit import AuditLog
 from factory.battery import Battery
 from factory.children import Children
+from factory.creation_policy import CreationRules
 from factory.deposit_log import DepositLog
 from factory.fuel import FuelStore
 from factory.history import CHILD_POINT, FLEET_POINT, History
@@ -22,9 +24,10 @@ from factory.lists import PrincipalLists
 from factory.policy import Policy
 from factory.releases import ReleaseStore
 from factory.sweeps import Sweeps
-from factory.zones import ZoneIndex
+from factory.zones import Creations
 
 CANISTER_TEXT_CHARS = 27
+MANAGEMENT = Principal.from_str("aaaaa-aa")
 
 controllers = ControllerCache(state.settings_map)
 admins = Admins(state.settings_map)
@@ -39,7 +42,9 @@ samples = History(state.samples_map, CHILD_POINT)
 fleet_history = History(state.fleet_map, FLEET_POINT)
 sweeps = Sweeps(state.settings_map)
 alerts = Alerts(state.settings_map, state.alerts_map, state.open_alerts_map)
-zones = ZoneIndex(state.settings_map, state.zones_map)
+creations = Creations(state.settings_map, state.creations_map, state.zones_map, state.proofs_map)
+creation_rules = CreationRules(state.settings_map, state.allowed_map)
+role_lookups = OutcallRules(state.settings_map)
 releases = ReleaseStore(state.settings_map, state.releases_map, state.release_pieces_map)
 open_calls = InFlight()
 

@@ -1,111 +1,273 @@
-"""How a zone canister comes to be: created, installed from the current release, registered. Written down at each step.
+"""How a zone canister comes to be: reserved, created, code installed, controllers set, registered.
 
-Talks to the management canister, so it is driven by yields; what it decides with lies in pure stores. A creation that
-stops half way is taken up where it stopped when its creator asks again; the canister id is stored before anything else
-happens after the creation. Each flow returns its result and an error text, one of which is empty.
+Flows over the management canister. Each step is written down before its call and after it, and a creation that stopped
+half way is taken up where it stopped when its creator asks again: what a step did is then read from the platform, never
+tried twice. The id of a new canister is stored by the first statement after the platform named it. One creation of a
+zone at a time; who asks meanwhile waits. Each flow returns its result and an error text, one of which is empty.
 """
 
-from kybra import Async, Tuple, blob, ic, text
+from kybra import Async, Tuple, blob, ic, nat64, text
 
-from factory.battery import Battery
-from factory.children import LIVE, Child, Children
+from canister_kit.in_flight import InFlight
+from factory.birth import birth_settings, controllers_of, first_controllers, install_argument
+from factory.children import FUNDED, SPONSORED, Child
+from factory.children import LIVE as CHILD_LIVE
+from factory.context import battery, children, creation_rules, creations, lists, open_calls, releases
+from factory.control import set_controllers
+from factory.examination import examine
 from factory.installation import INSTALL, install_release
+from factory.pool import take_pooled
 from factory.principals import to_text
-from factory.releases import ReleaseStore
+from factory.proof import prove
 from factory.services import management
-from factory.zones import CREATED, INSTALLED, Zone, ZoneIndex
+from factory.spending import spending_fault
+from factory.zones import CREATED, FAILED, INSTALLED, LIVE, RESERVED, Creation, zone_key
 
-CREATION_CYCLES = 1_500_000_000_000
+SECOND = 1_000_000_000
+# What a creation costs the factory beside what the canister is born with: its calls and their instructions.
+FUNDED_FEE = 20_000_000_000
+# What taking a creation up again may cost, most of it the transfer of the code to the chunk store.
+TAKING_UP_CYCLES = 50_000_000_000
+TAKING_UP_INTERVAL = 60 * SECOND
+MAX_POLLS = 60
+MAX_WAITING = 8
+
+waiting = InFlight()
+"""Callers that wait for a creation which another call carries out."""
 
 Created = Tuple[blob, text]
+Begun = Tuple[nat64, text]
 
 
-def create_zone(
-    zones: ZoneIndex,
-    releases: ReleaseStore,
-    battery: Battery,
-    children: Children,
-    creator: bytes,
-    zone_id: str,
-    zone: Zone,
-    call_token: bytes | None,
-) -> Async[Created]:
-    """The principal of the creator's zone canister, made if there is none yet; the arguments have been checked."""
-    known = zones.find(creator, zone_id)
-    if known is not None:
-        difference = known.difference(zone)
-        if difference:
-            return b"", f"zone {zone_id} was created with {difference}: ask with the same arguments"
-        if known.stage == INSTALLED:
-            return known.canister, ""
-        zone = known
-    release = releases.current()
-    if release is None:
-        return b"", "no release of the zone canister is published yet: nothing to install"
-    if known is None:
-        fault = admission_fault(zones, battery)
-        if fault:
-            return b"", fault
-        zone.asked_at = ic.time()
-        fault = yield create_canister(zones, children, creator, zone_id, zone)
-        if fault:
-            return b"", fault
-    argument = install_argument(zone, zone_id, call_token)
-    fault = yield install_release(zone.canister, release[0], INSTALL, argument)
+def make_zone(asked: Creation, call_token: bytes | None, public_key: bytes | None) -> Async[Created]:
+    """The canister of the creator's zone, made if there is none yet; the arguments have been checked."""
+    key = zone_key(asked.creator, asked.zone_id)
+    fault = yield wait_for(key, asked.zone_id)
     if fault:
-        return b"", f"{fault}; the canister {to_text(zone.canister)} is kept: ask again"
-    zone.stage = INSTALLED
-    zones.store(creator, zone_id, zone)
-    child = children.get(zone.canister)
-    if child is not None:
-        child.stage = LIVE
-        children.put(zone.canister, child)
-    battery.register(zone.canister, ic.time())
-    return zone.canister, ""
+        return b"", fault
+    open_calls.start(key, ic.time())
+    canister, fault = yield find_or_make(asked, call_token, public_key)
+    open_calls.finish(key)
+    return canister, fault
 
 
-def admission_fault(zones: ZoneIndex, battery: Battery) -> str:
-    """Why no zone can be created now, or ""."""
-    balance = ic.canister_balance128()
-    reserve = battery.reserve_cycles()
-    if balance < CREATION_CYCLES + reserve:
+def wait_for(key: bytes, zone_id: str) -> Async[text]:
+    """Waits while a creation of this zone runs, a call of the factory's own status at a time."""
+    fault = f"zone {zone_id} is being created: ask again in a few seconds"
+    if not open_calls.running(key, ic.time()):
+        return ""
+    if waiting.count(ic.time()) >= MAX_WAITING:
+        return fault
+    waiting.start(key, ic.time())
+    for _ in range(MAX_POLLS):
+        yield management.canister_status({"canister_id": ic.id()})
+        if not open_calls.running(key, ic.time()):
+            fault = ""
+            break
+    waiting.finish(key)
+    return fault
+
+
+def find_or_make(asked: Creation, call_token: bytes | None, public_key: bytes | None) -> Async[Created]:
+    """What `make_zone` does while nobody else creates this zone."""
+    number = creations.at(asked.creator, asked.zone_id)
+    known = creations.get(number)
+    if known is not None:
+        fault = known_fault(number, known, asked)
+        if fault or known.stage == LIVE:
+            return b"" if fault else known.canister, fault
+        fault = yield finish(number, call_token, False)
+        return b"" if fault else known.canister, fault
+    number, fault = yield begin(asked, call_token, public_key)
+    if fault:
+        return b"", fault
+    fault = yield get_canister(number)
+    if fault:
+        return b"", fault
+    fault = yield finish(number, call_token, True)
+    made = creations.get(number)
+    return b"" if fault or made is None else made.canister, fault
+
+
+def known_fault(number: int, known: Creation, asked: Creation) -> str:
+    """Why a creation that is there already is no answer to another request, nor can be taken up now, or ""."""
+    difference = known.difference(asked)
+    if difference:
+        return f"zone {known.zone_id} was created with {difference}: ask with the same arguments"
+    child = children.get(known.canister)
+    if known.stage == LIVE:
+        retiring = child is not None and child.stage != CHILD_LIVE
+        return f"zone {known.zone_id} is being retired: ask again when that is done" if retiring else ""
+    if known.stage == RESERVED:
         return (
-            f"the factory holds {balance} cycles: a creation takes {CREATION_CYCLES} "
-            f"and the reserve of {reserve} is never touched"
+            f"the answer to creation {number} of zone {known.zone_id} was lost: "
+            "an admin settles it (settle_creation), then ask again"
         )
     now = ic.time()
-    budget = zones.budget(now)
-    if budget.left(now) == 0:
-        wait = (budget.ends_at - now) // 1_000_000_000
-        return f"the {budget.limit} creations of this day are used up: try again in {wait} seconds"
-    return ""
+    since = now - known.tried_at
+    if since < TAKING_UP_INTERVAL:
+        wait = -(-(TAKING_UP_INTERVAL - since) // SECOND)
+        return f"creation {number} was tried {since // SECOND} seconds ago: try again in {wait} seconds"
+    fault = spending_fault(TAKING_UP_CYCLES) or creation_rules.admit_taking_up(now)
+    if not fault:
+        known.tried_at = now
+        creations.put(number, known, now)
+    return fault
 
 
-def create_canister(zones: ZoneIndex, children: Children, creator: bytes, zone_id: str, zone: Zone) -> Async[text]:
-    """Creates the canister and files it at once; returns what went wrong, or ""."""
+def admission_fault(asked: Creation, with_proof: bool) -> str:
+    """Why no canister can be created for a request now, or ""."""
+    if releases.current() is None:
+        return "no release of the zone canister is published yet: nothing to install"
+    policy = creation_rules.policy()
+    fault = ""
+    if asked.funding == FUNDED:
+        price = funded_price()
+        if not policy.funded_open:
+            fault = "funded creations are closed"
+        elif ic.msg_cycles_available128() < price:
+            fault = f"a zone costs {price} cycles, {ic.msg_cycles_available128()} came with the call"
+    else:
+        fault = creation_rules.caller_fault(asked.creator) or creation_rules.share_fault(with_proof, ic.time())
+        earlier = creations.sponsored_for(asked.zone_id) if with_proof else 0
+        if not fault and earlier:
+            fault = (
+                f"zone {asked.zone_id} had its sponsored canister (creation {earlier}): send the price along as cycles"
+            )
+    return fault or spending_fault(policy.creation_cycles)
+
+
+def funded_price() -> int:
+    """What a funded zone costs, in cycles."""
+    return creation_rules.policy().creation_cycles + FUNDED_FEE
+
+
+def begin(asked: Creation, call_token: bytes | None, public_key: bytes | None) -> Async[Begun]:
+    """Admits a request, has its proof checked, takes it from its share and writes it down; returns its id."""
+    fault = admission_fault(asked, public_key is not None)
+    if fault:
+        return 0, fault
+    if public_key is not None:
+        fault = yield prove(asked, call_token, public_key)
+        fault = fault or admission_fault(asked, True)
+        if fault:
+            return 0, fault
+        asked.proven = True
     now = ic.time()
-    budget = zones.budget(now)
-    window = budget.take(1)
-    zones.store_budget(budget)
-    answer = yield management.create_canister({"settings": None}).with_cycles128(CREATION_CYCLES)
-    if answer.Err is not None:
-        budget = zones.budget(ic.time())
-        budget.give_back(1, window)
-        zones.store_budget(budget)
-        return f"creating the canister failed: {answer.Err}"
-    zone.canister = answer.Ok["canister_id"].bytes
-    zone.stage = CREATED
-    zones.store(creator, zone_id, zone)
-    children.put(zone.canister, Child(zone_id, creator, ic.time()))
+    asked.cycles = creation_rules.policy().creation_cycles
+    if asked.funding == SPONSORED:
+        asked.count_window, asked.cycles_window = creation_rules.take(asked.proven, asked.cycles, now)
+    number = creations.begin(asked, now)
+    if asked.funding == SPONSORED and asked.proven:
+        creations.claim_sponsorship(asked.zone_id, number)
+    return number, ""
+
+
+def get_canister(number: int) -> Async[text]:
+    """Gives a reserved creation a canister: one of the pool, or a new one."""
+    creation = creations.get(number)
+    if creation is None:
+        return f"creation {number} is unknown"
+    if take_pooled(number):
+        has_canister(number, [ic.id().bytes])
+        return ""
+    controllers = first_controllers(creation.custody, creation.owners)
+    settings = birth_settings(controllers)
+    answer = yield management.create_canister({"settings": settings}).with_cycles128(creation.cycles)
+    if answer.Err is None:
+        creations.has_canister(number, answer.Ok["canister_id"].bytes, ic.time())
+        has_canister(number, controllers)
+        return ""
+    fault = f"creating the canister failed: {answer.Err}"
+    give_up(number, fault)
+    return fault
+
+
+def has_canister(number: int, controllers: list[bytes]) -> None:
+    """Makes the canister that a creation got a child with these controllers; takes the price if it is funded."""
+    creation = creations.get(number)
+    if creation is None:
+        return
+    child = Child(creation.zone_id, creation.creator, ic.time())
+    child.funding, child.proven, child.owners = creation.funding, creation.proven, list(creation.owners)
+    child.owed = creation.cycles if creation.funding == SPONSORED else 0
+    children.put(creation.canister, child)
+    children.info_read(creation.canister, controllers, b"", ic.id().bytes, ic.time())
+    lists.add(zone_list(creation.zone_id), creation.canister)
+    lists.add(creator_list(creation.creator), creation.canister)
+    if creation.funding == FUNDED:
+        ic.msg_cycles_accept128(creation.cycles + FUNDED_FEE)
+
+
+def give_up(number: int, fault: str) -> None:
+    """Ends a creation that got no canister: its place and its part of the share are free again."""
+    creations.advance(number, FAILED, ic.time())
+    creation = creations.failed(number, fault, ic.time())
+    creations.free(number, creation)
+    if creation.zone_id and creation.funding == SPONSORED:
+        windows = creation.count_window, creation.cycles_window
+        creation_rules.give_back(creation.proven, creation.cycles, windows)
+        if creations.sponsored_for(creation.zone_id) == number:
+            creations.claim_sponsorship(creation.zone_id, 0)
+
+
+def finish(number: int, call_token: bytes | None, fresh: bool) -> Async[text]:
+    """Carries a creation that has a canister to its end; `fresh` when nothing was tried with the canister yet."""
+    creation = creations.get(number)
+    if creation is not None and creation.stage == CREATED:
+        fault = yield run_release(number, call_token, fresh)
+        if fault:
+            creations.failed(number, fault, ic.time())
+            return f"{fault}; the canister {to_text(creation.canister)} is kept: ask again in a minute"
+        creation = creations.advance(number, INSTALLED, ic.time())
+    if creation is not None and creation.stage == INSTALLED:
+        wanted = controllers_of(creation.custody, creation.owners)
+        fault = yield set_controllers(creation.canister, wanted, fresh)
+        if fault:
+            creations.failed(number, fault, ic.time())
+            return f"{fault}; the canister {to_text(creation.canister)} is kept: ask again in a minute"
+        register(number)
     return ""
 
 
-def install_argument(zone: Zone, zone_id: str, call_token: bytes | None) -> bytes:
-    """The zone's init record in Candid. Its texts hold no quote and no backslash: `zone_args` saw to that."""
-    token = "null"
-    if call_token is not None:
-        token = 'opt blob "' + "".join(f"\\{byte:02x}" for byte in call_token) + '"'
-    return ic.candid_encode(
-        f'(record {{ zone_id = "{zone_id}"; rpc_host = "{zone.rpc_host}"; rpc_path = "{zone.rpc_path}"; '
-        f'cycles_requester_id = principal "{ic.id().to_str()}"; call_token = {token} }})'
-    )
+def run_release(number: int, call_token: bytes | None, fresh: bool) -> Async[text]:
+    """Installs the current release on a creation's canister, unless it runs one already."""
+    creation = creations.get(number)
+    release = releases.current()
+    if creation is None or release is None:
+        return f"creation {number} or the release it needs is gone"
+    if not fresh:
+        fault = yield examine(creation.canister)
+        child = children.get(creation.canister)
+        if fault or child is None:
+            return fault or f"{to_text(creation.canister)} is no child of this factory"
+        if releases.is_published(child.module_hash):
+            return ""
+        if child.module_hash:
+            return f"{to_text(creation.canister)} runs code that this factory did not publish"
+    argument = install_argument(creation, call_token)
+    fault = yield install_release(creation.canister, release[0], INSTALL, argument)
+    return fault
+
+
+def register(number: int) -> None:
+    """Makes a creation's canister a zone: a child that may ask for cycles, and the canonical one if it is proven."""
+    creation = creations.advance(number, LIVE, ic.time())
+    child = children.get(creation.canister)
+    if child is None:
+        return
+    child.stage = CHILD_LIVE
+    children.put(creation.canister, child)
+    battery.register(creation.canister, ic.time())
+    if creation.proven and not creations.canonical(creation.zone_id):
+        creations.set_canonical(creation.zone_id, creation.canister)
+
+
+def zone_list(zone_id: str) -> bytes:
+    """The name of the list of a zone_id's canisters."""
+    return b"z" + zone_id.lower().encode()
+
+
+def creator_list(creator: bytes) -> bytes:
+    """The name of the list of a creator's canisters."""
+    return b"c" + creator

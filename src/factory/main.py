@@ -12,6 +12,7 @@ from kybra import ic, init, inspect_message, post_upgrade, pre_upgrade, void
 
 from canister_kit import layout
 from canister_kit.guards import STRANGER_BYTES, refuse_anonymous
+from canister_kit.http_outcall import OutcallService
 from canister_kit.upgrade import refuse_foreign_layout
 from factory import state
 from factory.api_admin import (
@@ -61,14 +62,22 @@ from factory.api_fleet import (
     start_sweep,
 )
 from factory.api_zones import (
+    change_creation_allowlist,
+    create_zone,
     create_zone_availability_canister,
     create_zone_availability_canister_with_token,
-    get_creation_budget,
+    get_creation,
+    get_creation_allowlist,
+    get_creation_policy,
+    get_my_creation,
     get_my_zone,
-    set_daily_creation_limit,
+    oracle_transform_function,
+    set_creation_policy,
+    settle_creation,
 )
 from factory.context import admins, open_calls, require_admin, require_child, require_controller
 from factory.ledger import LedgerService
+from factory.pool import fill_pool_soon
 from factory.services import ManagementService
 from factory.sweep import arm
 
@@ -92,9 +101,10 @@ def pre_upgrade_() -> void:
 
 @post_upgrade
 def post_upgrade_() -> void:
-    """Refuses a stable memory that is not this canister's; sets the timer of the sweeps again."""
+    """Refuses a stable memory that is not this canister's; sets the timers again."""
     refuse_foreign_layout(state.settings_map, KIND)
     arm()
+    fill_pool_soon()
 
 
 @inspect_message

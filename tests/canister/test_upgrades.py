@@ -131,7 +131,7 @@ def test_a_factory_keeps_everything_through_an_upgrade(network, factory_build, z
             factory.call("get_cycles_manager_children"),
             factory.call("get_my_zone", ZONE_ID, sender=member(1)),
             factory.call("get_release"),
-            factory.call("get_creation_budget"),
+            factory.call("get_creation_policy"),
             factory.call("get_admins"),
             factory.call("get_audit_log", None, 100),
         ]

@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 from factory import audit as audit_module
 from factory.admins import FIRST_ADMIN, MAX_ADMINS, Admins
 from factory.audit import AuditLog
-from factory.children import FUNDED, LIVE, SHARED, Child, Children
+from factory.children import FUNDED, LIVE, MANAGED, SHARED, SOVEREIGN, Child, Children
 from factory.lists import PrincipalLists
 from factory.quota import Quota, decode_quota
 from factory.releases import CHUNK_BYTES, MAX_CHUNKS, MAX_KEPT, UPLOAD_LIFETIME, Entry, ReleaseStore
-from factory.zones import INSTALLED, Zone, ZoneIndex, decode_zone
 from tests.support.maps import maps_of
 
 SECOND = 1_000_000_000
@@ -38,32 +37,6 @@ quotas = st.builds(
 @given(quotas)
 def test_a_quota_survives_being_stored(quota):
     assert vars(decode_quota(quota.encode())) == vars(quota)
-
-
-@given(
-    st.binary(max_size=29),
-    st.text(alphabet="abc.-:0", min_size=1, max_size=253),
-    st.text(alphabet="/ab", max_size=256),
-    st.none() | st.binary(min_size=32, max_size=32),
-    st.integers(0, 2**64 - 1),
-)
-def test_a_zone_survives_being_stored(canister, host, path, token, asked_at):
-    zone = Zone(host, path, token)
-    zone.canister, zone.asked_at, zone.stage = canister, asked_at, INSTALLED
-    index = ZoneIndex(maps_of("factory").settings_map, maps_of("factory").zones_map)
-    index.store(b"\x07" * 29, ZONE_ID, zone)
-    found = index.find(b"\x07" * 29, ZONE_ID.replace("ab", "AB"))
-    assert found is not None
-    assert vars(found) == vars(zone) == vars(decode_zone(zone.encode()))
-    assert index.find(b"\x08" * 29, ZONE_ID) is None
-
-
-def test_a_different_request_names_the_argument_that_differs():
-    zone = Zone("host", "/", None)
-    assert zone.difference(Zone("host", "/", None)) == ""
-    assert zone.difference(Zone("other", "/", None)) == "rpc_host 'host'"
-    assert zone.difference(Zone("host", "/x", None)) == "rpc_path '/'"
-    assert zone.difference(Zone("host", "/", bytes(32))) == "another call_token"
 
 
 def release_store() -> ReleaseStore:
@@ -239,7 +212,35 @@ def test_a_child_is_read_as_it_was_stored(controllers, owners, creator, module_h
     assert again is not None
     assert vars(again) == vars(child)
     assert again.controlled == (b"factory" in controllers)
-    assert again.is_owner(creator) == (not owners or creator in owners)
+    assert again.is_owner(creator) == (creator in again.owners if again.owners else True)
+
+
+@pytest.mark.parametrize(
+    ("controllers", "custody", "owners"),
+    [
+        ([b"factory"], MANAGED, [b"before"]),
+        ([b"a", b"factory", b"b"], SHARED, [b"a", b"b"]),
+        ([b"a"], SOVEREIGN, [b"a"]),
+        ([], SOVEREIGN, []),
+    ],
+)
+def test_custody_is_what_the_controllers_say(controllers, custody, owners):
+    children = Children(maps_of("factory").custody_map)
+    child = Child(ZONE_ID, b"creator", 7)
+    child.owners = [b"before"]
+    children.put(b"canister", child)
+    child = children.info_read(b"canister", controllers, b"", b"factory", 9)
+    assert (child.custody, child.owners) == (custody, owners)
+
+
+def test_a_child_with_every_list_full_fits_its_map():
+    children = Children(maps_of("factory").custody_map)
+    child = Child(ZONE_ID, bytes(29), 7)
+    full = [bytes([number]) * 29 for number in range(10)]
+    child.owners = child.offered = child.accepted = child.agreed = full
+    child.module_hash = bytes(32)
+    children.put(bytes(29), child)
+    children.info_read(bytes(29), full, bytes(32), b"factory", 9)
 
 
 @given(st.sets(st.binary(min_size=1, max_size=10), max_size=30), st.integers(1, 7))

@@ -1,0 +1,227 @@
+"""Who may have a zone created at the battery's expense, how many a day, and what each gets.
+
+Pure. Sponsored zones come out of two daily shares: that of callers whose zone's own contract names them an owner, and
+a small one of everybody else, which cannot use up the first. Funded zones pay for themselves and have no share. Amounts
+in cycles, times in ns.
+
+    settings "creation_policy" u8 version (1) | u8 mode | u8 funded zones are open | u32 pool size | u32 creations a day
+                               | u32 of them unproven | u128 cycles a day | u128 of them unproven | u128 per creation
+                               | u8 count, trusted nodes (u16 length, UTF-8)
+             "share NAME"      quotas of the shares (see `quota`)
+    allowed  principal -> u64 since
+"""
+
+import struct
+
+from kybra import StableBTreeMap, blob, text
+
+from factory.quota import Quota, decode_quota
+
+OPEN = 1
+ALLOWLIST = 2
+CLOSED = 3
+MODE_NAMES = {OPEN: "open", ALLOWLIST: "allowlist", CLOSED: "closed"}
+
+T = 1_000_000_000_000
+DAY = 86_400
+SECOND = 1_000_000_000
+MAX_DAILY = 10_000
+MAX_POOL = 20
+MAX_ALLOWED = 1_000
+MAX_CYCLES = 10**18
+# The platform keeps 0.5 T of what a canister is created with; the rest must last until it is installed and fuelled.
+LEAST_CYCLES = T
+MAX_NODES = 8
+MAX_NODES_BYTES = 800
+MAX_TAKEN_UP = 200
+# The nodes of the zones' contracts in use today; others could answer whatever their owners like.
+NODES = ["rpc.api.moonbeam.network/", "prenet.diode.io:8443/", "sapphire.oasis.io/"]
+POLICY_KEY = "creation_policy"
+TAKEN_UP = "taken up"
+HEAD = struct.Struct("<BBBIII16s16s16s")
+
+
+class CreationPolicy:
+    """What admins set."""
+
+    def __init__(self):
+        self.mode = OPEN
+        self.funded_open = True
+        self.pool_size = 0
+        self.daily_creations = 20
+        self.unproven_creations = 5
+        self.daily_cycles = 40 * T
+        self.unproven_cycles = 10 * T
+        self.creation_cycles = 2 * T
+        self.nodes = list(NODES)
+
+    def fault(self) -> str:
+        """What is wrong with it, or ""."""
+        if self.daily_creations > MAX_DAILY:
+            return f"daily_creations is at most {MAX_DAILY}, got {self.daily_creations}"
+        if self.unproven_creations > self.daily_creations:
+            return (
+                f"unproven_creations is at most daily_creations {self.daily_creations}, got {self.unproven_creations}"
+            )
+        if self.daily_cycles > MAX_CYCLES:
+            return f"daily_cycles is at most {MAX_CYCLES}, got {self.daily_cycles}"
+        if self.unproven_cycles > self.daily_cycles:
+            return f"unproven_cycles is at most daily_cycles {self.daily_cycles}, got {self.unproven_cycles}"
+        if not LEAST_CYCLES <= self.creation_cycles <= MAX_CYCLES:
+            return f"creation_cycles must be {LEAST_CYCLES} to {MAX_CYCLES}, got {self.creation_cycles}"
+        if self.pool_size > MAX_POOL:
+            return f"pool_size is at most {MAX_POOL}, got {self.pool_size}"
+        if len(self.nodes) > MAX_NODES or sum(len(node.encode()) + 2 for node in self.nodes) > MAX_NODES_BYTES:
+            return f"trusted_nodes are at most {MAX_NODES}, with {MAX_NODES_BYTES} bytes in all"
+        return ""
+
+    def encode(self) -> bytes:
+        """The policy as it is stored."""
+        head = HEAD.pack(
+            1,
+            self.mode,
+            self.funded_open,
+            self.pool_size,
+            self.daily_creations,
+            self.unproven_creations,
+            self.daily_cycles.to_bytes(16, "little"),
+            self.unproven_cycles.to_bytes(16, "little"),
+            self.creation_cycles.to_bytes(16, "little"),
+        )
+        parts = [head, bytes([len(self.nodes)])]
+        for node in self.nodes:
+            raw = node.encode()
+            parts.append(len(raw).to_bytes(2, "little") + raw)
+        return b"".join(parts)
+
+
+def decode_policy(stored: bytes) -> CreationPolicy:
+    """The policy that `encode` wrote."""
+    policy = CreationPolicy()
+    head = HEAD.unpack_from(stored)
+    _, policy.mode, funded_open, policy.pool_size, policy.daily_creations, policy.unproven_creations = head[:6]
+    policy.funded_open = bool(funded_open)
+    policy.daily_cycles = int.from_bytes(head[6], "little")
+    policy.unproven_cycles = int.from_bytes(head[7], "little")
+    policy.creation_cycles = int.from_bytes(head[8], "little")
+    policy.nodes = []
+    at = HEAD.size + 1
+    for _ in range(stored[HEAD.size]):
+        end = at + 2 + int.from_bytes(stored[at : at + 2], "little")
+        policy.nodes.append(stored[at + 2 : end].decode())
+        at = end
+    return policy
+
+
+class CreationRules:
+    """The policy, the shares' use and the allowlist over their stable maps."""
+
+    def __init__(self, settings: StableBTreeMap[text, blob], allowed: StableBTreeMap[blob, blob]):
+        self._settings = settings
+        self._allowed = allowed
+
+    def policy(self) -> CreationPolicy:
+        """The policy in force."""
+        stored = self._settings.get(POLICY_KEY)
+        return CreationPolicy() if stored is None else decode_policy(stored)
+
+    def change(self, policy: CreationPolicy) -> str:
+        """Puts a policy into force, or says what is wrong with it."""
+        fault = policy.fault()
+        if not fault:
+            self._settings.insert(POLICY_KEY, policy.encode())
+        return fault
+
+    def allow(self, principal: bytes, now: int) -> str:
+        """Puts a principal on the allowlist, or says why not."""
+        if self._allowed.len() >= MAX_ALLOWED and not self._allowed.contains_key(principal):
+            return f"the allowlist holds at most {MAX_ALLOWED} principals"
+        self._allowed.insert(principal, now.to_bytes(8, "little"))
+        return ""
+
+    def forbid(self, principal: bytes) -> None:
+        """Takes a principal off the allowlist."""
+        self._allowed.remove(principal)
+
+    def allowed(self, after: bytes | None, most: int) -> list[bytes]:
+        """Principals on the allowlist in ascending order that come after one, at most so many."""
+        return [key for key in sorted(self._allowed.keys()) if after is None or key > after][:most]
+
+    def caller_fault(self, creator: bytes) -> str:
+        """Why nobody creates a sponsored zone for this caller, or ""."""
+        mode = self.policy().mode
+        if mode == CLOSED:
+            return "sponsored creations are closed: send the price along as cycles"
+        if mode == ALLOWLIST and not self._allowed.contains_key(creator):
+            return "sponsored creations are for principals on the allowlist: send the price along as cycles"
+        return ""
+
+    def share_fault(self, proven: bool, now: int) -> str:
+        """Why a share has no room for another creation, or ""."""
+        count, cycles = self.share(proven)
+        name = "proven owners" if proven else "callers without a proof"
+        if count.left(now) == 0:
+            wait = (count.ends_at - now) // SECOND
+            return f"the {count.limit} creations of this day for {name} are used up: try again in {wait} seconds"
+        amount = self.policy().creation_cycles
+        if cycles.left(now) < amount:
+            wait = (cycles.ends_at - now) // SECOND
+            return (
+                f"of the {cycles.limit} cycles of this day for {name}, {cycles.left(now)} are left "
+                f"and a creation takes {amount}: try again in {wait} seconds"
+            )
+        return ""
+
+    def take(self, proven: bool, amount: int, now: int) -> tuple[int, int]:
+        """Takes a creation from its share; returns the windows it was taken in."""
+        count, cycles = self.share(proven)
+        count.turn(now)
+        cycles.turn(now)
+        windows = count.take(1), cycles.take(amount)
+        self._store(proven, count, cycles)
+        return windows
+
+    def give_back(self, proven: bool, amount: int, windows: tuple[int, int]) -> None:
+        """Returns a creation that came to nothing to its share, in the windows it was taken from."""
+        count, cycles = self.share(proven)
+        count.give_back(1, windows[0])
+        cycles.give_back(amount, windows[1])
+        self._store(proven, count, cycles)
+
+    def admit_taking_up(self, now: int) -> str:
+        """Counts that a creation is taken up once more, or says why it must wait: each try costs the factory cycles."""
+        stored = self._settings.get(share_key(TAKEN_UP))
+        quota = Quota(MAX_TAKEN_UP, DAY) if stored is None else decode_quota(stored)
+        if quota.left(now) == 0:
+            return f"{MAX_TAKEN_UP} creations were taken up again this day: try again tomorrow"
+        quota.take(1)
+        self._settings.insert(share_key(TAKEN_UP), quota.encode())
+        return ""
+
+    def share(self, proven: bool) -> tuple[Quota, Quota]:
+        """Creations and cycles of a share, as the policy limits them."""
+        policy = self.policy()
+        unproven = policy.unproven_creations, policy.unproven_cycles
+        rest = policy.daily_creations - unproven[0], policy.daily_cycles - unproven[1]
+        limits = rest if proven else unproven
+        quotas = []
+        for name, limit in zip(share_names(proven), limits, strict=True):
+            stored = self._settings.get(share_key(name))
+            quota = Quota(limit, DAY) if stored is None else decode_quota(stored)
+            quota.limit = limit
+            quotas.append(quota)
+        return quotas[0], quotas[1]
+
+    def _store(self, proven: bool, count: Quota, cycles: Quota) -> None:
+        for name, quota in zip(share_names(proven), (count, cycles), strict=True):
+            self._settings.insert(share_key(name), quota.encode())
+
+
+def share_names(proven: bool) -> list[str]:
+    """The names under which a share's two quotas are kept."""
+    return ["proven count", "proven cycles"] if proven else ["unproven count", "unproven cycles"]
+
+
+def share_key(name: str) -> str:
+    """The settings key of a share's quota."""
+    return f"share {name}"

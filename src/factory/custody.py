@@ -1,0 +1,29 @@
+"""Custody: who controls a zone canister, and how that passes on.
+
+Pure. `managed` is the factory alone, `shared` the factory and up to 9 owners, `sovereign` up to 10 owners and not the
+factory. A transfer takes two steps: it is offered by those who speak for the zone, and accepted by each new owner; then
+it can be carried out (`control`). Each check returns what is wrong, or "".
+"""
+
+from canister_kit.guards import ANONYMOUS
+from factory.children import MANAGED, MAX_OWNERS, MAX_SHARED_OWNERS, SHARED, SOVEREIGN
+
+MOST_OWNERS = {MANAGED: MAX_OWNERS, SHARED: MAX_SHARED_OWNERS, SOVEREIGN: MAX_OWNERS}
+NAMES = {"managed": MANAGED, "shared": SHARED, "sovereign": SOVEREIGN}
+NOT_AN_OWNER = "Unauthorized access. Caller does not speak for the zone."
+
+
+def owners_fault(owners: list[bytes], custody: int, factory: bytes) -> str:
+    """Why these cannot be the owners of a zone in this custody, or ""."""
+    most = MOST_OWNERS[custody]
+    least = 0 if custody == MANAGED else 1
+    if not least <= len(owners) <= most:
+        return f"owners must be {least} to {most} in this custody, got {len(owners)}"
+    for owner in owners:
+        if owner == ANONYMOUS:
+            return "owners: the anonymous principal owns nothing"
+        if owner == b"":
+            return "owners: the management canister owns nothing"
+        if owner == factory:
+            return "owners: the factory is no owner"
+    return "owners: a principal is named twice" if len(set(owners)) < len(owners) else ""
