@@ -143,7 +143,7 @@ def test_code_that_the_factory_did_not_publish_gets_nothing_and_raises_an_alert_
 
 
 def test_the_reserve_stays_whoever_asks(network, factory_build, zone_build):
-    factory = deploy_factory(network, factory_build, 8 * T)
+    factory = deploy_factory(network, factory_build, 8 * T + T // 2)
     publish(factory, zone_build.wasm)
     zone = Principal(factory.call("create_zone_availability_canister", *CREATION, sender=member(1)))
     assert factory.call("set_battery_policy", no_change(reserve=6 * T + T // 2), sender=TEAM) == ("ok", None)
