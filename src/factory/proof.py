@@ -17,7 +17,7 @@ OWNER_ROLE = 400
 
 def prove(asked: Creation, call_token: bytes | None, public_key: bytes) -> Async[text]:
     """Asks the zone's contract whether the creator is an owner there; returns why he is not proven to be, or ""."""
-    fault = key_fault(asked, public_key) or role_lookups.admit(asked.creator, False, ic.time())
+    fault = key_fault(asked, public_key) or role_lookups.admit(asked.creator, b"", ic.time())
     if fault:
         return fault
     body = oracle.role_call(asked.zone_id, call_token, address_of(public_key))
