@@ -3,7 +3,7 @@
 from kybra import Opt, blob, ic, nat, nat32, query, update
 
 from factory.candid_types import AckResult, ChunkResult
-from factory.context import note, releases, require_admin
+from factory.context import note, releases, require_admin, rollouts
 from factory.releases import MAX_VERSION, Entry
 from factory.types_code import (
     Release,
@@ -18,7 +18,7 @@ from factory.types_code import (
 @update(guard=require_admin)
 def upload_release_chunk(chunk: ReleaseChunk) -> ChunkResult:
     """Keeps one chunk of a zone Wasm, at most 1 MiB, in order from 0; returns how many are stored."""
-    fault = releases.add_chunk(chunk["wasm_hash"], chunk["index"], chunk["data"], ic.time())
+    fault = releases.add_chunk(chunk["wasm_hash"], chunk["index"], chunk["data"], ic.time(), rollouts.in_use())
     if fault:
         return {"err": fault}
     entry = releases.entry(chunk["wasm_hash"])
@@ -38,7 +38,7 @@ def publish_release(notice: ReleaseNotice) -> AckResult:
 @update(guard=require_admin)
 def retire_release(version: nat) -> AckResult:
     """Drops the code of a former release; canisters that run it go on, and count as running code of this factory."""
-    fault = releases.retire(version, ic.time())
+    fault = releases.retire(version, ic.time(), rollouts.in_use())
     if fault:
         return {"err": fault}
     note("retire_release", b"", str(version))

@@ -15,6 +15,7 @@ from factory.admins import Admins
 from factory.alerts import Alerts
 from factory.audit import AuditLog
 from factory.battery import Battery
+from factory.changes import Changes
 from factory.children import Children
 from factory.creation_policy import CreationRules
 from factory.deposit_log import DepositLog
@@ -23,6 +24,7 @@ from factory.history import CHILD_POINT, FLEET_POINT, History
 from factory.lists import PrincipalLists
 from factory.policy import Policy
 from factory.releases import ReleaseStore
+from factory.rollouts import Rollouts
 from factory.sweeps import Sweeps
 from factory.zones import Creations
 
@@ -46,6 +48,8 @@ creations = Creations(state.settings_map, state.creations_map, state.zones_map, 
 creation_rules = CreationRules(state.settings_map, state.allowed_map)
 role_lookups = OutcallRules(state.settings_map)
 releases = ReleaseStore(state.settings_map, state.releases_map, state.release_pieces_map)
+changes = Changes(state.settings_map, state.changes_map)
+rollouts = Rollouts(state.settings_map, state.consents_map)
 open_calls = InFlight()
 
 

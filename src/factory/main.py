@@ -61,6 +61,17 @@ from factory.api_fleet import (
     set_child_allowance,
     start_sweep,
 )
+from factory.api_install import canister_status, install_code, reinstall_code, start_canister, upgrade_code
+from factory.api_rollout import (
+    abort_rollout,
+    accept_release,
+    allow_code,
+    get_code_change,
+    get_rollout,
+    pause_rollout,
+    resume_rollout,
+    start_rollout,
+)
 from factory.api_zones import (
     change_creation_allowlist,
     create_zone,
@@ -78,8 +89,10 @@ from factory.api_zones import (
 from factory.context import admins, open_calls, require_admin, require_child, require_controller
 from factory.ledger import LedgerService
 from factory.pool import fill_pool_soon
+from factory.rollout_flow import cancel_stop, drive_next, go_on_soon, run_changes
 from factory.services import ManagementService
 from factory.sweep import arm
+from factory.zone_services import ZoneService
 
 KIND = "factory"
 
@@ -104,6 +117,7 @@ def post_upgrade_() -> void:
     """Refuses a stable memory that is not this canister's; sets the timers again."""
     refuse_foreign_layout(state.settings_map, KIND)
     arm()
+    go_on_soon()
     fill_pool_soon()
 
 

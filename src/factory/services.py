@@ -77,6 +77,11 @@ class RunState(Variant, total=False):
     stopped: null
 
 
+class LogReaders(Variant, total=False):
+    controllers: null
+    public: null
+
+
 class ChildSettings(Record):
     controllers: Vec[Principal]
     compute_allocation: nat
@@ -84,6 +89,14 @@ class ChildSettings(Record):
     freezing_threshold: nat
     reserved_cycles_limit: nat
     wasm_memory_limit: nat
+    log_visibility: Opt[LogReaders]
+
+
+class ChildQueryStats(Record):
+    num_calls_total: nat
+    num_instructions_total: nat
+    request_payload_bytes_total: nat
+    response_payload_bytes_total: nat
 
 
 class ChildStatus(Record):
@@ -94,6 +107,7 @@ class ChildStatus(Record):
     cycles: nat
     reserved_cycles: nat
     idle_cycles_burned_per_day: nat
+    query_stats: ChildQueryStats
 
 
 class SnapshotArgs(Record):

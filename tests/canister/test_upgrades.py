@@ -1,34 +1,25 @@
 """State survives upgrades to the same and to changed code; a foreign stable memory is refused and left as it was."""
 
 import gzip
-import re
-import shutil
 import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import canister_build
 from tests.support.actor import Actor, init_argument
 from tests.support.factories import deploy_factory, publish
 from tests.support.network import CallRejected
+from tests.support.variants import build_zone_variant
 from tests.support.zones import RPC_HOST, TEAM, ZONE_ID, deploy_zone, join, key_id, member, zone_init
 
 T = 10**12
-SOURCE = Path(__file__).parents[2] / "src"
 
 
 @pytest.fixture(scope="session")
 def changed_zone(tmp_path_factory) -> bytes:
     """The zone canister with another version number."""
-    root = tmp_path_factory.mktemp("changed") / "src"
-    for package in ("zone_canister", "canister_kit"):
-        shutil.copytree(SOURCE / package, root / package, ignore=shutil.ignore_patterns("__pycache__"))
-    main = root / "zone_canister" / "main.py"
-    main.write_text(re.sub(r"^VERSION = .*$", "VERSION = 4711", main.read_text(), flags=re.MULTILINE))
-    artifact = canister_build.build(str(root / "zone_canister"), builder="template", out=root.parent / "out")
-    return artifact.wasm_gz.read_bytes()
+    return build_zone_variant(tmp_path_factory.mktemp("changed"), ("\nVERSION = 1000\n", "\nVERSION = 4711\n"))
 
 
 def zone_state(zone: Actor) -> dict[str, Any]:

@@ -14,7 +14,7 @@ CONTRACT = Path(__file__).parents[1] / "contract"
 LIST = CONTRACT / "not_yet_exported.txt"
 CANISTERS = {"zone": "zone_canister", "factory": "factory"}
 
-AT_MOST = 43
+AT_MOST = 39
 """How many names the list had when it was last shortened; lower it with every method that is exported."""
 
 NOT_YET_EXPORTED = LIST.read_text().split()
