@@ -89,7 +89,7 @@ from factory.api_zones import (
 from factory.context import admins, open_calls, require_admin, require_child, require_controller
 from factory.ledger import LedgerService
 from factory.pool import fill_pool_soon
-from factory.rollout_flow import cancel_stop, drive_next, go_on_soon, run_changes
+from factory.rollout_flow import cancel_stop, drive_next, go_on_if_needed, look_after_changes, run_changes
 from factory.services import ManagementService
 from factory.sweep import arm
 from factory.zone_services import ZoneService
@@ -99,9 +99,10 @@ KIND = "factory"
 
 @init
 def init_() -> void:
-    """Marks the stable memory as this canister's and sets the timer of the sweeps."""
+    """Marks the stable memory as this canister's and sets the timers."""
     state.settings_map.insert(layout.HEADER_KEY, layout.encode_header(KIND))
     arm()
+    look_after_changes()
 
 
 @pre_upgrade
@@ -117,7 +118,8 @@ def post_upgrade_() -> void:
     """Refuses a stable memory that is not this canister's; sets the timers again."""
     refuse_foreign_layout(state.settings_map, KIND)
     arm()
-    go_on_soon()
+    look_after_changes()
+    go_on_if_needed()
     fill_pool_soon()
 
 

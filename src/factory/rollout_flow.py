@@ -18,6 +18,7 @@ from factory.services import management
 TICK_SECONDS = 15
 STOP_SECONDS = 30  # neither queries nor updates are answered meanwhile
 LOST_TICKS = 4
+LOOK_SECONDS = 300
 CHILDREN_A_TICK = 200
 SECOND = 1_000_000_000
 STORE_USER = b"rollout"
@@ -44,6 +45,18 @@ def go_on_soon() -> void:
     ic.set_timer(TICK_SECONDS, run_changes)
 
 
+def look_after_changes() -> void:
+    """Sets a timer that outlives a trap in what it runs, for the one that such a trap took; at every start."""
+    ic.set_timer_interval(LOOK_SECONDS, go_on_if_needed)
+
+
+def go_on_if_needed() -> void:
+    """Arms the timer if there is something to go on with."""
+    rollout = rollouts.last()
+    if changes.under_way() or (rollout is not None and rollout.state == RUNNING):
+        go_on_soon()
+
+
 def run_changes() -> void:
     """The timer: takes up changes without a driver, ends stops that take too long, feeds the rollout."""
     timer.due = 0
@@ -60,8 +73,7 @@ def run_changes() -> void:
     users.finish(STORE_USER)
     if rollout is not None and rollout.state == RUNNING:
         users.start(STORE_USER, now)
-    if changes.under_way() or (rollout is not None and rollout.state == RUNNING):
-        go_on_soon()
+    go_on_if_needed()
 
 
 def takes_too_long(canister: bytes, now: int) -> bool:

@@ -13,6 +13,7 @@ from zones.errors import UserError
 ADDRESS_BYTES = 20
 PUBLIC_KEY_BYTES = 65
 CALL_TOKEN_BYTES = 32
+SHA256_BYTES = 32
 _ZONE_ID = re.compile(r"0x[0-9a-fA-F]{40}\Z")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?\Z")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
@@ -60,6 +61,14 @@ def call_token(text: str) -> bytes:
     raw = _hex(text)
     if len(raw) != CALL_TOKEN_BYTES:
         raise UserError(f"{text!r} is no call token", "a call token is 64 hexadecimal digits")
+    return raw
+
+
+def sha256(text: str) -> bytes:
+    """Return the 32 bytes of a SHA-256, with or without 0x."""
+    raw = _hex(text)
+    if len(raw) != SHA256_BYTES:
+        raise UserError(f"{text!r} is no SHA-256", "a SHA-256 is 64 hexadecimal digits")
     return raw
 
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from zones.commands import create, deploy, fleet, limits, messages, network, status
+from zones.commands import create, deploy, fleet, limits, messages, network, status, upgrade
 from zones.context import Context, Result
 from zones.errors import ZonesError
 from zones.state import STATE_VARIABLE
@@ -79,6 +79,7 @@ def parser() -> Parser:
     create.register(commands, add)
     messages.register(commands, add)
     limits.register(commands, add)
+    upgrade.register(commands, add)
     status.register(commands, add)
     fleet.register(commands, add)
     return top

@@ -49,6 +49,7 @@ _RELEASES = Method(
     query=True,
 )
 _RETIRE = Method("retire_release", [c.NAT], [c.variant(ok=c.NULL, err=c.TEXT)])
+_CHUNK = Method("get_release_chunk", [c.BLOB, c.NAT32], [c.variant(ok=c.BLOB, err=c.TEXT)], query=True)
 _UPLOADED = Method("get_release_upload", [c.BLOB], [c.opt(c.record(chunks=c.NAT32, bytes=c.NAT64))], query=True)
 _REFRESH_CONTROLLERS = Method("refresh_controllers", [], [c.vec(c.PRINCIPAL)])
 _ADMINS = Method("get_admins", [], [c.vec(c.PRINCIPAL)], query=True)
@@ -132,6 +133,15 @@ class Factory:
     def retire_release(self, version: int) -> None:
         """Drop the code of a former release; for admins."""
         ok_or_raise("retire_release", _RETIRE(self.agent, self.canister, version))
+
+    def find_release(self, version: int) -> dict[str, Any] | None:
+        """Return the release with a version, None when there is none; without chunks its code is gone."""
+        found = _RELEASES(self.agent, self.canister, version + 1, 1)["releases"]
+        return found[0] if found and found[0]["version"] == version else None
+
+    def release_chunk(self, wasm_hash: bytes, index: int) -> bytes:
+        """Return one chunk of a release's gzipped Wasm."""
+        return ok_or_raise("get_release_chunk", _CHUNK(self.agent, self.canister, wasm_hash, index))
 
     def create_zone(self, zone_id: str, rpc_host: str, rpc_path: str, call_token: bytes | None) -> bytes:
         """Ask for a zone canister; returns its principal, the same when it was asked before by the same caller.

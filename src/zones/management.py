@@ -1,4 +1,4 @@
-"""The management canister's methods that deploying needs: create, install (whole or in chunks), status, top up.
+"""The management canister's methods that deploying and upgrading need: code, status, snapshots, stop and start, top up.
 
 Not for what a factory does with its own canisters: that happens inside it. Amounts are cycles.
 """
@@ -60,6 +60,14 @@ _STATUS = Method(
         )
     ],
 )
+_STOP = Method("stop_canister", [_ID])
+_START = Method("start_canister", [_ID])
+_SNAPSHOT = Method(
+    "take_canister_snapshot", [c.record(canister_id=c.PRINCIPAL, replace_snapshot=c.opt(c.BLOB))], [c.record(id=c.BLOB)]
+)
+_OF_SNAPSHOT = [c.record(canister_id=c.PRINCIPAL, snapshot_id=c.BLOB)]
+_LOAD_SNAPSHOT = Method("load_canister_snapshot", _OF_SNAPSHOT)
+_DELETE_SNAPSHOT = Method("delete_canister_snapshot", _OF_SNAPSHOT)
 
 Progress = Callable[[int, int], None]
 """Called with (bytes done, bytes in all)."""
@@ -128,3 +136,28 @@ def canister_status(agent: Agent, canister: bytes) -> dict[str, Any]:
 def top_up(agent: Agent, canister: bytes, amount: int) -> None:
     """Give a canister `amount` cycles out of nothing, which only local networks allow."""
     _TOP_UP(agent, MANAGEMENT, {"canister_id": canister, "amount": amount}, effective=canister)
+
+
+def stop(agent: Agent, canister: bytes) -> None:
+    """Stop a canister; returns when it has stopped."""
+    _STOP(agent, MANAGEMENT, {"canister_id": canister}, effective=canister)
+
+
+def start(agent: Agent, canister: bytes) -> None:
+    """Start a canister."""
+    _START(agent, MANAGEMENT, {"canister_id": canister}, effective=canister)
+
+
+def take_snapshot(agent: Agent, canister: bytes) -> bytes:
+    """Take a snapshot of a canister; returns its id."""
+    return _SNAPSHOT(agent, MANAGEMENT, {"canister_id": canister, "replace_snapshot": None}, effective=canister)["id"]
+
+
+def load_snapshot(agent: Agent, canister: bytes, snapshot: bytes) -> None:
+    """Put a stopped canister back to a snapshot."""
+    _LOAD_SNAPSHOT(agent, MANAGEMENT, {"canister_id": canister, "snapshot_id": snapshot}, effective=canister)
+
+
+def delete_snapshot(agent: Agent, canister: bytes, snapshot: bytes) -> None:
+    """Delete a snapshot."""
+    _DELETE_SNAPSHOT(agent, MANAGEMENT, {"canister_id": canister, "snapshot_id": snapshot}, effective=canister)

@@ -1,4 +1,4 @@
-"""Changes of code on the host: whatever a platform answers, loses or delays, no child stays stopped, nothing is lost."""
+"""Changes of code on the host: whatever a platform answers or loses, no child stays stopped and no message is lost."""
 
 from __future__ import annotations
 

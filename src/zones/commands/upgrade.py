@@ -1,0 +1,50 @@
+"""`zones upgrade`: an owner installs a release of the factory on a zone canister that he controls.
+
+Not for what the factory controls alone: it rolls releases out itself.
+"""
+
+from __future__ import annotations
+
+from localnet.principal import from_text
+from zones import checks, upgrading
+from zones.commands import Add, Subparsers
+from zones.context import Context, Progress, Result, checked
+from zones.factory import Factory
+
+
+def register(commands: Subparsers, add: Add) -> None:
+    """Add the command."""
+    command = add(
+        commands,
+        "upgrade",
+        "install a release of the factory on a zone canister that the caller controls, and undo it if its check fails",
+        _upgrade,
+        "zones upgrade --release 1001 --sha256 3f0a...",
+    )
+    command.add_argument("--zone", metavar="ID", help="zone id or canister (default: the latest zone)")
+    command.add_argument("--factory", metavar="ID", help="canister of the factory (default: the deployed one)")
+    command.add_argument(
+        "--release", type=checked(checks.positive), metavar="VERSION", help="version (default: the current release)"
+    )
+    command.add_argument(
+        "--sha256", type=checked(checks.sha256), metavar="HEX", help="what the release's SHA-256 has to be"
+    )
+
+
+def _upgrade(context: Context) -> Result:
+    options = context.options
+    agent = context.agent(context.state.identity(options.identity))
+    zone = context.zone(agent)
+    factory = Factory(agent, context.factory_id())
+    release = upgrading.find_release(factory, options.release, options.sha256)
+    with Progress() as progress:
+        done = upgrading.upgrade(agent, from_text(zone.canister), factory, release, progress.show)
+    data = {
+        "zone": zone.canister,
+        "before": done.before,
+        "after": done.after,
+        "sha256": done.digest.hex(),
+        "changed": done.changed,
+    }
+    said = f"upgraded from {done.before} to {done.after}" if done.changed else f"runs release {done.after} already"
+    return Result(data, [f"{zone.canister} {said} (SHA-256 {done.digest.hex()})"])

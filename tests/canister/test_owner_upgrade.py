@@ -1,0 +1,125 @@
+"""`zones upgrade` against canisters: the hash is checked first, and a release that does not do is undone."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+from ic.principal import Principal
+
+from tests.support.actor import Actor
+from tests.support.factories import deploy_factory, publish
+from tests.support.network import CallRejected, Network
+from tests.support.variants import build_zone_variant
+from tests.support.zones import TEAM, deploy_zone, join, key_id, member
+from zones import upgrading
+from zones.errors import RejectedError, UserError
+from zones.factory import Factory
+
+VERSION = ("\nVERSION = 1000\n", "\nVERSION = 1001\n")
+LOSES = ('        "members": state.members_map.len(),\n', '        "members": state.members_map.len() + 1,\n')
+TRAPS = (
+    "    refuse_foreign_layout(state.settings_map, KIND)\n",
+    '    ic.trap("not this time")\n    refuse_foreign_layout(state.settings_map, KIND)\n',
+)
+
+
+class NetworkAgent:
+    """The agent interface of the `zones` library over a network under test, as TEAM."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.broken_chunk: bytes | None = None
+
+    def sender(self) -> bytes:
+        return TEAM.bytes
+
+    def query(self, canister: bytes, method: str, argument: bytes) -> bytes:
+        reply = self._made(self.network.query, Principal(canister), method, argument, TEAM)
+        if method == "get_release_chunk" and self.broken_chunk is not None:
+            return reply[:-8] + self.broken_chunk
+        return reply
+
+    def update(self, canister: bytes, method: str, argument: bytes, *, effective: bytes | None = None) -> bytes:
+        where = None if effective is None else {"CanisterId": base64.b64encode(effective).decode()}
+        return self._made(self.network.update, Principal(canister), method, argument, TEAM, *([where] if where else []))
+
+    def _made(self, call: Any, *values: Any) -> bytes:
+        try:
+            return call(*values)
+        except CallRejected as rejected:
+            raise RejectedError(rejected.message) from rejected
+
+
+@pytest.fixture
+def zone(network, zone_build):
+    zone = deploy_zone(network, zone_build.wasm, zone_build.did)
+    join(zone, 1)
+    assert zone.call("add_message", key_id(1), b"before", sender=member(1)) == ("ok", 1)
+    return zone
+
+
+@pytest.fixture
+def agent(network):
+    return NetworkAgent(network)
+
+
+@pytest.fixture
+def factory(network, agent, factory_build, zone_build):
+    actor = deploy_factory(network, factory_build)
+    publish(actor, zone_build.wasm)
+    return Factory(agent, actor.id.bytes), actor
+
+
+def variant(folder, *changes: tuple[str, str]) -> bytes:
+    return build_zone_variant(folder, VERSION, *changes)
+
+
+def works(zone: Actor, version: int) -> bool:
+    """Whether a zone runs a version, has its message, takes another one, and left no snapshot."""
+    texts = [message["ciphertext"] for message in zone.call("get_messages_by_range", 0, 9, sender=member(1))]
+    added = zone.call("add_message", key_id(1), b"after", sender=member(1))
+    left = zone.network.snapshots(zone.id, sender=TEAM)
+    return (zone.call("get_version"), texts, added, left) == (version, [b"before"], ("ok", 2), [])
+
+
+def test_an_owner_upgrades_to_the_current_release(zone, agent, factory, tmp_path):
+    client, actor = factory
+    digest = publish(actor, variant(tmp_path), 1001)
+    release = upgrading.find_release(client, None, digest)
+    said: list[str] = []
+    done = upgrading.upgrade(agent, zone.id.bytes, client, release, said.append)
+    assert (done.before, done.after, done.digest, done.changed) == (1000, 1001, digest, True)
+    assert said[-1] == "checking the zone"
+    assert works(zone, 1001)
+    assert not upgrading.upgrade(agent, zone.id.bytes, client, release, said.append).changed
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [(LOSES, "members was 1 and is 2: the zone was put back"), (TRAPS, "the zone runs the code it ran before")],
+    ids=["a check that fails", "an installation that fails"],
+)
+def test_a_release_that_does_not_do_is_undone(zone, agent, factory, tmp_path, change, text):
+    client, actor = factory
+    publish(actor, variant(tmp_path, change), 1001)
+    release = upgrading.find_release(client, 1001, None)
+    with pytest.raises(RejectedError, match=text):
+        upgrading.upgrade(agent, zone.id.bytes, client, release, print)
+    assert works(zone, 1000)
+
+
+def test_other_bytes_than_those_of_the_release_are_never_installed(zone, agent, factory, tmp_path):
+    client, actor = factory
+    digest = publish(actor, variant(tmp_path), 1001)
+    with pytest.raises(UserError, match=f"has SHA-256 {digest.hex()}, not 0000"):
+        upgrading.find_release(client, 1001, bytes(32))
+    with pytest.raises(UserError, match="the factory has no release 1002"):
+        upgrading.find_release(client, 1002, None)
+    agent.broken_chunk = b"tampered"
+    release = upgrading.find_release(client, 1001, digest)
+    with pytest.raises(UserError, match="nothing was changed"):
+        upgrading.upgrade(agent, zone.id.bytes, client, release, print)
+    agent.broken_chunk = None
+    assert works(zone, 1000)
