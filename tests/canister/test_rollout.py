@@ -8,7 +8,7 @@ import pytest
 from ic.principal import Principal
 
 from tests.support.actor import Actor
-from tests.support.factories import deploy_factory, publish
+from tests.support.factories import T, deploy_factory, publish, set_policy
 from tests.support.network import CallRejected
 from tests.support.variants import build_zone_variant
 from tests.support.zones import RPC_HOST, TEAM, ask_role, join, key_id, member, role_answer
@@ -36,6 +36,8 @@ def next_release(tmp_path_factory) -> bytes:
 def factory(network, factory_build, zone_build):
     factory = deploy_factory(network, factory_build)
     publish(factory, zone_build.wasm)
+    shares = {"daily_cycles": 400 * T, "unproven_cycles": 400 * T}
+    set_policy(factory, daily_creations=100, unproven_creations=100, **shares)
     return factory
 
 
