@@ -11,7 +11,7 @@ WORKERS ?= 2
 export POCKET_IC_MUTE_SERVER ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-localnet lint bench bench-messages bench-localnet soak wasm template did system clean
+.PHONY: help run test browser test-localnet lint bench bench-messages bench-localnet soak wasm template did system clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,7 +19,7 @@ help: ## Show this list
 run: wasm ## From a fresh clone to a running network with a zone in use; ONCE=1 ends after the report
 	@$(BIN)/python -m zones.demo $(if $(ONCE),--once)
 
-test: lint wasm $(JAVASCRIPT) ## Lint, types, then all tests in parallel
+test: lint wasm browser $(JAVASCRIPT) ## Lint, types, then all tests in parallel
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-localnet: $(READY) ## The embedded Internet Computer alone
@@ -52,6 +52,10 @@ template: $(READY) ## Build the interpreter template, or take it from the cache
 
 did: $(READY) ## Write the canisters' checked-in Candid from their source
 	@for name in $(CANISTERS); do $(BIN)/python -m canister_build $$name --write-did || exit 1; done
+
+# Where it can't be installed the tests that need it fail and say so; the others run.
+browser: ## Install Chromium, which a test renders the fleet's report in
+	@scripts/install_system_packages.sh browser || echo "No Chromium: the tests in tests/ui will fail."
 
 system: $(READY) ## Install the system packages that are missing
 	@scripts/install_system_packages.sh build

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that a step needs, says what each is for, and does nothing when all are there.
 #   install_system_packages.sh base    what the Makefile needs to make the virtual environment
+#   install_system_packages.sh browser what the tests of the fleet's report need
 #   install_system_packages.sh build   what building the interpreter template needs; nothing where it is cached or given
 set -euo pipefail
 
@@ -8,8 +9,11 @@ BASE=(
   "python3-venv|makes the virtual environment"
   "make|runs the Makefile"
 )
+BROWSER=(
+  "chromium|renders the fleet's report in a test"
+)
 usage() {
-  echo "usage: $0 base|build" >&2
+  echo "usage: $0 base|browser|build" >&2
   exit 2
 }
 
@@ -22,6 +26,7 @@ present_otherwise() {
   case "$1" in
     python3-venv) "${PYTHON:-python3}" -c 'import ensurepip, venv' 2>/dev/null ;;
     make) command -v make >/dev/null ;;
+    chromium) command -v "${CHROMIUM:-chromium}" chromium-browser google-chrome >/dev/null ;;
     *) false ;;
   esac
 }
@@ -29,6 +34,7 @@ present_otherwise() {
 [ $# -eq 1 ] || usage
 case "$1" in
   base) packages=("${BASE[@]}") ;;
+  browser) packages=("${BROWSER[@]}") ;;
   build)
     if .venv/bin/python -m canister_build.template --where >/dev/null 2>&1; then exit 0; fi
     # One list: the build itself checks the same packages.

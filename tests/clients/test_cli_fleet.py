@@ -130,6 +130,20 @@ def test_the_history_is_what_the_sweeps_read(tool: Tool) -> None:
     assert table(tool.text("fleet", "history", "--csv"))[-1]["time"] == last["time"]
 
 
+def test_the_report_is_a_page_with_what_the_sweeps_read(tool: Tool, tmp_path: Path) -> None:
+    tool.json("fleet", "sweep")
+    file = tmp_path / "fleet.html"
+    written = tool.json("fleet", "report", "--file", str(file))
+    assert (written["file"], written["zones"]) == (str(file), ZONES)
+    assert written["readings"] == len(tool.json("fleet", "history")["history"])
+    text = file.read_text()
+    for zone in zones_of(tool):
+        assert f"<td>{zone}</td>" in text
+    assert text.count('<svg id="') == 3
+    code, said = tool.error("fleet", "report", "--file", str(tmp_path))
+    assert (code, f"{tmp_path} can't be written: Is a directory (name another file with --file)" in said) == (1, True)
+
+
 def policy(tool: Tool, *options: str) -> dict[str, Any]:
     return tool.json("fleet", "policy", *options)["policy"]
 

@@ -31,6 +31,7 @@ FLEET = [
         "releases",
         "history",
         "sweep",
+        "report",
     )
 ]
 

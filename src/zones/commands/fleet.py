@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 
 from localnet.principal import to_text
 from zones import fleet
@@ -15,6 +16,8 @@ from zones.commands import Add, Subparsers, fleet_battery, fleet_code
 from zones.commands.fleet_desk import Desk, counting, explaining
 from zones.context import ATTENTION, Context, Result, cycles_text
 from zones.errors import UserError
+from zones.fleet_page import page
+from zones.fleet_report import collect
 from zones.tables import Column, Table, days_shown, time_shown
 
 SWEEP_WAIT_SECONDS = 1.0
@@ -102,7 +105,15 @@ def _add_overview(actions: Subparsers, add: Add) -> list[argparse.ArgumentParser
         _sweep,
         "zones fleet sweep",
     )
-    return [listed, status, history, swept]
+    report = add(
+        actions,
+        "report",
+        "write a page with plots of the fleet's cycles, burn and runway, which opens without a network",
+        _report,
+        "zones fleet report --file fleet.html",
+    )
+    report.add_argument("--file", default="fleet.html", metavar="PATH", help="where to (default: fleet.html)")
+    return [listed, status, history, swept, report]
 
 
 def _list(context: Context) -> Result:
@@ -191,3 +202,20 @@ def _sweep(context: Context) -> Result:
     code = ATTENTION if swept["unreadable"] else 0
     lines = [f"sweep {_sweep_text(swept)}, {cycles_text(swept['deposited'])} deposited"]
     return Result(desk.summary(sweep=swept), lines, Table(_SWEEP, [swept]), code)
+
+
+def _report(context: Context) -> Result:
+    desk = Desk(context)
+    path = Path(desk.options.file)
+    with counting("zones read") as progress:
+        report = collect(context.url, int(time.time()), desk.factory, desk.battery, desk.readings, progress)
+    try:
+        path.write_text(page(report))
+    except OSError as error:
+        raise UserError(f"{path} can't be written: {error.strerror}", "name another file with --file") from error
+    row = {"file": str(path), "zones": len(report.zones), "readings": len(report.history), "alerts": len(report.alerts)}
+    lines = [
+        f"{path}: {row['zones']} zones, {row['readings']} readings, {row['alerts']} open alerts",
+        "open it in a browser",
+    ]
+    return Result(desk.summary(**row), lines, Table([Column(key, key) for key in row], [row]))

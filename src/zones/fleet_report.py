@@ -1,0 +1,57 @@
+"""The fleet's report: everything that its page shows, read from a factory.
+
+Not for the page itself (`fleet_page`). Queries only.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from localnet.principal import from_text
+from zones import fleet
+from zones.battery import Battery
+from zones.factory import Factory
+from zones.fleet import AT_ONCE, Progress
+from zones.readings import Readings
+
+
+@dataclass(frozen=True)
+class FleetReport:
+    """What a report shows: rows as `zones fleet` has them, histories as the factory keeps them (times in s)."""
+
+    network: str
+    made_at: int
+    """When the figures were read, s since 1970."""
+    figures: dict[str, Any]
+    policy: dict[str, int]
+    alerts: list[dict[str, Any]]
+    """Open alerts, the newest first."""
+    history: list[dict[str, int]]
+    zones: list[dict[str, Any]]
+    zone_histories: dict[str, list[dict[str, int]]]
+    """By canister."""
+
+
+def collect(
+    network: str, now: int, factory: Factory, battery: Battery, readings: Readings, progress: Progress
+) -> FleetReport:
+    """Read a report at the time `now` (s); zones' histories are read a few at a time."""
+    zones = fleet.children(readings, factory)
+    histories = {}
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        read = pool.map(lambda zone: readings.child_history(from_text(zone["canister"])), zones)
+        for done, (zone, history) in enumerate(zip(zones, read, strict=True)):
+            progress(done, len(zones))
+            histories[zone["canister"]] = history
+    return FleetReport(
+        network=network,
+        made_at=now,
+        figures=fleet.figures(factory, battery, readings),
+        policy=battery.policy(),
+        alerts=[fleet.alert_row(alert) for alert in battery.alerts(open_only=True)],
+        history=readings.history(),
+        zones=zones,
+        zone_histories=histories,
+    )
