@@ -200,6 +200,18 @@ def refill(battery: Battery, canisters: Sequence[bytes], progress: Progress) -> 
         yield row
 
 
+def change_row(change: dict[str, Any]) -> dict[str, Any]:
+    """Return a change of a child's code as a row."""
+    return {
+        "canister": to_text(change["canister"]),
+        "outcome": change["outcome"],
+        "step": change["step"],
+        "begun_at": iso(change["begun_at"]),
+        "step_at": iso(change["step_at"]),
+        "fault": change["fault"] or None,
+    }
+
+
 def sweep_row(swept: dict[str, Any]) -> dict[str, Any]:
     """Return a sweep as a row."""
     return {**swept, "begun_at": iso(swept["begun_at"]), "ended_at": iso(swept["ended_at"])}

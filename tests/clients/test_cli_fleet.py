@@ -21,7 +21,7 @@ ZONES = 3
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A state folder with a running network, a factory and zones."""
-    with deployed(tmp_path_factory.mktemp("fleet"), "deploy", *["create"] * ZONES) as path:
+    with deployed(tmp_path_factory.mktemp("fleet"), "deploy --cycles 100T", *["create"] * ZONES) as path:
         yield path
 
 
@@ -203,6 +203,8 @@ def test_who_is_no_admin_is_told_what_to_do(tool: Tool) -> None:
         ["policy", "--reserve", "1T"],
         ["policy", "--quota", "none"],
         ["releases", "--retire", "1"],
+        ["rollout", "start"],
+        ["rollout", "abort"],
     ):
         code, said = tool.error("fleet", *command, "--identity", "mallory")
         assert code == 3
@@ -229,6 +231,24 @@ def test_admins_come_and_go_and_their_acts_are_listed(tool: Tool) -> None:
     left = tool.json("fleet", "admins", "--remove", bob)["admins"]
     assert bob not in [row["admin"] for row in left]
     assert "remove_admin" in tool.text("fleet", "audit", "--last", "1")
+
+
+def test_a_rollout_reaches_every_zone_and_is_watched_to_its_end(tool: Tool) -> None:
+    assert tool.text("fleet", "rollout") == "no rollout was started yet\n"
+    code, said = tool.error("fleet", "rollout", "start", "--release", "999")
+    assert (code, "there is no release 999 whose code is kept" in said) == (3, True)
+    done = tool.json("fleet", "rollout", "start", "--wait", "--batch", "2")
+    release = tool.json("status")["factory"]["release"]["version"]
+    rollout = done["rollout"]
+    assert (rollout["state"], rollout["release"], rollout["canary"], rollout["batch"]) == ("done", release, 1, 2)
+    assert rollout["counts"]["current"] == ZONES
+    assert {row["canister"]: row["outcome"] for row in done["changes"]} == dict.fromkeys(zones_of(tool), "current")
+    assert len(tool.text("fleet", "rollout").splitlines()) == 3
+    assert len(tool.text("fleet", "rollout", "wait", "--all").splitlines()) == 4 + ZONES
+    assert [row["outcome"] for row in table(tool.text("fleet", "rollout", "--csv"))] == ["current"] * ZONES
+    for what in ("pause", "abort"):
+        code, said = tool.error("fleet", "rollout", what)
+        assert (code, "no rollout is " in said) == (3, True)
 
 
 def test_a_release_is_published_and_the_one_before_it_retired(tool: Tool, tmp_path: Path) -> None:

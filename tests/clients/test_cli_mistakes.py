@@ -32,6 +32,7 @@ FLEET = [
         "history",
         "sweep",
         "report",
+        "rollout",
     )
 ]
 
@@ -94,6 +95,8 @@ def run(capsys: pytest.CaptureFixture[str], state: Path, *arguments: str) -> tup
         (["fleet", "policy", "--runway-days", "-1"], 1, "'-1' is no whole number"),
         (["fleet", "deposits", "--last", "0"], 1, "'0' is no whole number above 0"),
         (["fleet", "status", ZONE_ID, "--factory", "aaaaa-aa"], 1, "was not made from this state folder (name its"),
+        (["fleet", "rollout", "stop"], 1, "invalid choice: 'stop'"),
+        (["fleet", "rollout", "start", "--batch", "0"], 1, "'0' is no whole number above 0"),
         (["fleet", "admins", "--add", "me"], 1, "'me' is no principal"),
         (["fleet", "admins", "--add", "aaaaa-aa", "--remove", "aaaaa-aa"], 1, "not allowed with argument --add"),
         (["fleet", "releases", "--publish", "zone.wasm.gz"], 1, "--publish and --version belong together"),

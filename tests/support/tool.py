@@ -58,7 +58,7 @@ def deployed(folder: Path, *steps: str) -> Iterator[Path]:
     network.start(tool.state, 0)
     try:
         for step in steps:
-            done = tool.process(step)
+            done = tool.process(*step.split())
             assert done.returncode == 0, done.stderr
         yield folder
     finally:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from localnet.principal import to_text
 from zones import fleet
-from zones.commands import Add, Subparsers, fleet_battery, fleet_code
+from zones.commands import Add, Subparsers, fleet_battery, fleet_code, fleet_rollout
 from zones.commands.fleet_desk import Desk, counting, explaining
 from zones.context import ATTENTION, Context, Result, cycles_text
 from zones.errors import UserError
@@ -67,6 +67,7 @@ def register(commands: Subparsers, add: Add) -> None:
         *_add_overview(actions, add),
         *fleet_battery.register(actions, add),
         *fleet_code.register(actions, add),
+        *fleet_rollout.register(actions, add),
     ]
     for command in added:
         command.add_argument("--factory", metavar="PRINCIPAL", help="the factory (default: the deployed one)")

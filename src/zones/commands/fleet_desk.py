@@ -18,6 +18,7 @@ from zones.errors import RejectedError, UserError
 from zones.factory import Factory
 from zones.identity import Anonymous
 from zones.readings import Readings
+from zones.rollouts import Rollouts
 from zones.tables import Column, Table
 
 LAST = 50
@@ -37,6 +38,7 @@ class Desk:
         self.factory = Factory(self.agent, factory)
         self.battery = Battery(self.agent, factory)
         self.readings = Readings(self.agent, factory)
+        self.rollouts = Rollouts(self.agent, factory)
 
     def canister(self, named: str) -> bytes:
         """Return the canister of a zone that is named by its canister, or by its id where it is known here."""
