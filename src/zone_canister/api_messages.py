@@ -24,8 +24,9 @@ from zone_canister.context import (
     require_writing_member,
     seconds,
 )
+from zone_canister.message_eviction import Refused
 from zone_canister.message_reader import Reader
-from zone_canister.messages import MAX_MESSAGE_ID, Refused
+from zone_canister.messages import MAX_MESSAGE_ID
 from zone_canister.upkeep import INDEX_FAULT, INDEXED_A_CALL, certify, start_fault, work_soon
 
 INDEXED_A_QUERY = 20_000  # a query may take 5 G

@@ -11,8 +11,9 @@ from tests.support.actor import Actor
 from tests.support.network import CallRejected, Network
 from tests.support.zone_reads import ZoneReads
 from tests.support.zones import TEAM, deploy_zone, join, key_id, member
+from zone_canister.message_eviction import MAX_EVICTED_PAGES
+from zone_canister.message_log import INDEX_BYTES, PAGE_RESERVED_BYTES
 from zone_canister.message_state import MIB
-from zone_canister.messages import INDEX_BYTES, MAX_EVICTED_PAGES, PAGE_RESERVED_BYTES
 from zone_canister.quotas import HOUR, WINDOW_HOURS
 
 LAST = 2**32 - 1

@@ -21,7 +21,7 @@ from tests.support.message_machine import KEYS, MIB, MessageMachine, Pairs
 from tests.support.network import Network
 from tests.support.zone_reads import ZoneReads
 from tests.support.zones import TEAM, deploy_zone, join, member
-from zone_canister.messages import HEAD_DOMAIN
+from zone_canister.message_log import HEAD_DOMAIN
 
 ADMIN = member(0)
 SENDERS = tuple(member(number) for number in range(1, 4))

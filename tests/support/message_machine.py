@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tests.support.message_model import LAST, MessageModel
+from zone_canister.message_log import INDEX_BYTES, PAGE_RESERVED_BYTES
 from zone_canister.message_state import MIB
-from zone_canister.messages import INDEX_BYTES, PAGE_RESERVED_BYTES
 
 KEYS = [bytes([20]) + bytes([number]) * 20 + bytes(20) for number in range(5)]
 MOST_CALL_BYTES = 1_800_000

@@ -17,16 +17,11 @@ from tests.support.message_machine import KEYS, MessageMachine, Pairs
 from tests.support.message_model import LAST
 from tests.support.stores import Reads, add, message_store
 from zone_canister.message_batch import batch_fault
+from zone_canister.message_eviction import Refused
+from zone_canister.message_log import HEAD_DOMAIN, INDEX_BYTES, PAGE_RESERVED_BYTES
 from zone_canister.message_reader import REPLY_BYTES
 from zone_canister.message_state import MIB
-from zone_canister.messages import (
-    HEAD_DOMAIN,
-    INDEX_BYTES,
-    MAX_BATCH,
-    MAX_CIPHERTEXT_BYTES,
-    PAGE_RESERVED_BYTES,
-    Refused,
-)
+from zone_canister.messages import MAX_BATCH, MAX_CIPHERTEXT_BYTES
 
 SENDER = b"\x01" * 29
 

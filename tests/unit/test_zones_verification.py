@@ -19,8 +19,8 @@ from localnet.certificates import Certifier, self_described
 from localnet.principal import canister_id
 from tests.support.liars import CANISTER, ROOT, SUBNET, HostZone, Liar, altered, certificate
 from tests.support.stores import Reads, add, message_store
+from zone_canister.message_eviction import Refused
 from zone_canister.message_state import MIB
-from zone_canister.messages import Refused
 from zones import certificates, verification
 from zones.agent import Agent
 from zones.errors import ProofError, UserError
