@@ -25,7 +25,7 @@ from factory.deposits import top_up, transfer
 from factory.ledger import TransferResult
 from factory.policy import NAMES
 from factory.principals import to_principal, to_principals
-from factory.refund import refund_account, send_refund, store_refund_account
+from factory.refund import cycles_ledger, refund_account, send_refund, store_refund_account
 from factory.types_battery import (
     AggregateQuotaSettings,
     AlertEntry,
@@ -172,13 +172,19 @@ def get_refund_account() -> Principal:
     return to_principal(refund_account())
 
 
+@query
+def get_refund_ledger() -> Principal:
+    """The ledger that refunds come from."""
+    return to_principal(cycles_ledger())
+
+
 @update(guard=require_controller)
-def set_refund_account(account: Principal) -> AckResult:
-    """Names who gets what is refunded."""
+def set_refund_account(account: Principal, ledger: Opt[Principal]) -> AckResult:
+    """Names who gets what is refunded; the ledger is mainnet's unless another one is given."""
     if account.bytes in (ANONYMOUS, b""):
         return {"err": "the refund account is neither the anonymous principal nor the management canister"}
-    store_refund_account(account.bytes)
-    note("set_refund_account", account.bytes)
+    store_refund_account(account.bytes, None if ledger is None else ledger.bytes)
+    note("set_refund_account", account.bytes, "" if ledger is None else f"on the ledger {ledger.to_str()}")
     return {"ok": None}
 
 

@@ -38,6 +38,7 @@ from factory.api_battery import (
     get_cycles_manager_info,
     get_deposits,
     get_refund_account,
+    get_refund_ledger,
     refund,
     set_battery_policy,
     set_refund_account,

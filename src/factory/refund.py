@@ -5,6 +5,7 @@ contract wants it so. One refund at a time. The receiver is the contract's princ
 name another.
 
     settings "refund-account"  a principal
+    settings "cycles-ledger"   a principal, none for mainnet's
 """
 
 from kybra import Async, Opt, Principal, Tuple, ic, text
@@ -17,6 +18,7 @@ from factory.state import settings_map
 
 CYCLES_LEDGER = Principal.from_str("um5iw-rqaaa-aaaaq-qaaba-cai")
 ACCOUNT_KEY = "refund-account"
+LEDGER_KEY = "cycles-ledger"
 OPEN_KEY = b"refund"
 
 Refunded = Tuple[Opt[TransferResult], text]
@@ -27,9 +29,15 @@ def refund_account() -> bytes:
     return settings_map.get(ACCOUNT_KEY) or FIRST_ADMIN.bytes
 
 
-def store_refund_account(principal: bytes) -> None:
-    """Names another receiver."""
-    settings_map.insert(ACCOUNT_KEY, principal)
+def cycles_ledger() -> bytes:
+    """The canister that is asked for the balance."""
+    return settings_map.get(LEDGER_KEY) or CYCLES_LEDGER.bytes
+
+
+def store_refund_account(account: bytes, ledger: bytes | None) -> None:
+    """Names another receiver, and another ledger or mainnet's."""
+    settings_map.insert(ACCOUNT_KEY, account)
+    settings_map.insert(LEDGER_KEY, CYCLES_LEDGER.bytes if ledger is None else ledger)
 
 
 def send_refund() -> Async[Refunded]:
@@ -44,7 +52,7 @@ def send_refund() -> Async[Refunded]:
 
 def transfer_balance() -> Async[Refunded]:
     """What `send_refund` does between its marks."""
-    ledger = LedgerService(CYCLES_LEDGER)
+    ledger = LedgerService(to_principal(cycles_ledger()))
     answer = yield ledger.icrc1_balance_of({"owner": ic.id(), "subaccount": None})
     if answer.Err is not None:
         return None, f"reading the balance on the cycles ledger failed: {answer.Err}"

@@ -162,12 +162,18 @@ def keep_reading(canister: bytes, status: ChildStatus) -> tuple[Fuel, int]:
 
 
 def refill_if_low(canister: bytes, reading: Fuel, burn: int) -> Async[void]:
-    """Refills a child below the policy's balance or runway; what a quota refused comes first in the next sweep."""
-    runway_need = reading.freezing + policy.get("runway_days") * burn
-    if reading.balance >= max(policy.get("refill_below"), runway_need):
+    """Refills a child below the policy's balance or runway; what a quota refused comes first in the next sweep.
+
+    It is filled to the policy's balance, beyond that only as far as its memory and allocations alone need: what it
+    burns besides is measured over hours, and a busy hour is no reason to give it a month of such hours.
+    """
+    days = policy.get("runway_days")
+    target = max(policy.get("refill_to"), reading.freezing + days * reading.idle_burn)
+    amount = target - reading.balance
+    is_low = reading.balance < max(policy.get("refill_below"), reading.freezing + days * burn)
+    if not is_low or amount < policy.get("min_top_up"):
         return
-    target = max(policy.get("refill_to"), runway_need)
-    amount, fault = yield deposit(canister, max(policy.get("min_top_up"), target - reading.balance), "sweep")
+    amount, fault = yield deposit(canister, amount, "sweep")
     if amount:
         sweeps.count_deposit(amount)
         now_has = fuel.get(canister)

@@ -8,6 +8,7 @@ from ic.principal import Principal
 from factory.sweep import BEAT_SECONDS
 from tests.support.actor import Actor
 from tests.support.factories import T, deploy_factory, publish, rejection
+from tests.support.fleets import drain
 from tests.support.network import ANONYMOUS, CallRejected
 from tests.support.zones import RPC_HOST, TEAM, ZONE_ID, member
 
@@ -39,14 +40,6 @@ def ask(factory: Actor, child: Principal, amount: int) -> Any:
 
 def refill(factory: Actor, child: Principal, sender: Principal = TEAM) -> Any:
     return factory.call("cycles_manager_transferCyclesToCanister", child.bytes, sender=sender)
-
-
-def drain(factory: Actor, canister: Principal, below: int) -> None:
-    """Lets time take a canister's cycles until they are below an amount."""
-    factory.network.update_settings(canister, sender=factory.id, compute_allocation=50, freezing_threshold=0)
-    while factory.network.cycles(canister) >= below:
-        factory.network.advance(100)
-    factory.network.update_settings(canister, sender=factory.id, compute_allocation=0, freezing_threshold=2_592_000)
 
 
 def reconciles(factory: Actor) -> dict[str, Any]:

@@ -90,16 +90,29 @@ def test_the_timer_refills_a_child_that_runs_low_and_leaves_the_others_alone(pla
     low = add_child(platform, 1, 699 * G)
     full = add_child(platform, 2, 800 * G)
     hungry = add_child(platform, 3, 1_400 * G, burn=60 * G)
+    large = add_child(platform, 4, 3_000 * G, burn=90 * G)
+    platform.canisters[large].freezing_threshold = 60 * DAY
     sweep_now(platform)
     assert abs(platform.canisters[low].balance - 1_500 * G) < G
     assert platform.canisters[full].balance < 800 * G
-    need = 30 * 30 * G + 30 * 30 * G
-    assert platform.canisters[hungry].balance == need
-    assert [call.method for call in platform.sent].count("deposit_cycles") == 2
+    # Idle burn is half of what these burn: freezing need and 30 days of it are what they have to hold.
+    assert platform.canisters[hungry].balance == (30 + 30) * 30 * G
+    assert platform.canisters[large].balance == (60 + 30) * 45 * G
+    assert [call.method for call in platform.sent].count("deposit_cycles") == 3
     balanced(platform)
     present = context.sweeps.present()
-    assert (present.looked_at, present.refilled, present.unreadable) == (3, 2, 0)
-    assert context.fleet_history.points(b"")[-1][5] == 3
+    assert (present.looked_at, present.refilled, present.unreadable) == (4, 3, 0)
+    assert context.fleet_history.points(b"")[-1][5] == 4
+
+
+def test_a_busy_hour_is_no_reason_for_a_month_of_such_hours(platform):
+    child = add_child(platform, 1, 1_500 * G)
+    sweep_now(platform)
+    platform.canisters[child].balance -= 400 * G
+    platform.burned += 400 * G
+    sweep_now(platform)
+    assert 1_490 * G < platform.canisters[child].balance <= 1_500 * G
+    balanced(platform)
 
 
 def test_each_state_of_a_child_is_told_apart(platform):
