@@ -12,7 +12,7 @@ from canister_kit.in_flight import InFlight
 from factory.birth import birth_settings, controllers_of, first_controllers, install_argument
 from factory.children import FUNDED, SPONSORED, Child
 from factory.children import LIVE as CHILD_LIVE
-from factory.context import battery, children, creation_rules, creations, lists, open_calls, releases
+from factory.context import battery, children, creation_rules, creations, deposit_log, lists, open_calls, releases
 from factory.control import set_controllers
 from factory.examination import examine
 from factory.installation import INSTALL, install_release
@@ -173,10 +173,13 @@ def get_canister(number: int) -> Async[text]:
         return ""
     controllers = first_controllers(creation.custody, creation.owners)
     settings = birth_settings(controllers)
+    paid = deposit_log.begin(b"", creation.cycles, "creation", ic.time())
     answer = yield management.create_canister({"settings": settings}).with_cycles128(creation.cycles)
     if answer.Err is None:
         creations.has_canister(number, answer.Ok["canister_id"].bytes, ic.time())
         has_canister(number, controllers)
+    deposit_log.settle(paid, answer.Err is None, ic.msg_cycles_refunded128(), ic.time())
+    if answer.Err is None:
         return ""
     fault = f"creating the canister failed: {answer.Err}"
     give_up(number, fault)

@@ -34,7 +34,7 @@ HEAD = struct.Struct("<BQQ16s16s")
 
 
 class Deposit:
-    """One deposit. A creation's cycles are one too."""
+    """One deposit. The cycles of a creation are one too, to a canister that has no id yet."""
 
     def __init__(self, canister: bytes, attached: int, reason: str, begun_at: int):
         self.number = 0
@@ -208,7 +208,8 @@ class DepositLog:
         self._store_state(next_number, oldest + 1, sums)
 
     def _count_paid(self, canister: bytes, amount: int) -> None:
-        self._paid.insert(canister, (self.paid(canister) + amount).to_bytes(16, "little"))
+        if canister:
+            self._paid.insert(canister, (self.paid(canister) + amount).to_bytes(16, "little"))
 
     def _store_pending(self, numbers: list[int]) -> None:
         self._settings.insert(PENDING_KEY, b"".join([NUMBER.pack(number) for number in numbers]))

@@ -7,7 +7,7 @@ record of its own until a zone takes it. The factory alone controls them, and no
 from kybra import Async, ic, void
 
 from factory.birth import birth_settings
-from factory.context import creation_rules, creations, open_calls
+from factory.context import creation_rules, creations, deposit_log, open_calls
 from factory.services import management
 from factory.spending import spending_fault
 from factory.zones import FAILED, POOLED, TAKEN, Creation
@@ -60,9 +60,11 @@ def fill_pool() -> Async[void]:
         number = creations.begin(creation, ic.time())
         open_calls.start(POOL_KEY, ic.time())
         settings = birth_settings([ic.id().bytes])
+        paid = deposit_log.begin(b"", cycles, "creation", ic.time())
         answer = yield management.create_canister({"settings": settings}).with_cycles128(cycles)
         if answer.Err is None:
             pool_canister(number, answer.Ok["canister_id"].bytes)
+        deposit_log.settle(paid, answer.Err is None, ic.msg_cycles_refunded128(), ic.time())
         open_calls.finish(POOL_KEY)
         if answer.Err is not None:
             creations.advance(number, FAILED, ic.time())

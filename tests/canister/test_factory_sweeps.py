@@ -164,3 +164,17 @@ def test_what_is_on_the_cycles_ledger_goes_to_the_account_that_controllers_set(n
     assert transfer["to"] == {"owner": account.bytes, "subaccount": None}
     assert transfer["amount"] == 5 * T - 100_000_000
     assert factory.call("refund", sender=TEAM) is None
+
+
+def test_what_creations_cost_is_on_the_books_and_not_taken_for_the_batterys_own_burn(fleet):
+    fleet.sweep()
+    fleet.grow([0] * 3)
+    sums = fleet.factory.call("get_deposits", None, 200)
+    made = [entry for entry in sums["entries"] if entry["reason"] == "creation"]
+    assert len(made) == 6
+    assert {entry["outcome"] for entry in made} == {("settled", None)}
+    fleet.sweep()
+    status = fleet.sweep()
+    assert status["passed_on"] >= sum(entry["attached"] for entry in made)
+    assert status["own_burn"] < 0.2 * T
+    assert status["reserve"] < 7 * T

@@ -9,9 +9,9 @@ from ic.principal import Principal
 
 from tests.localnet.wat import canister
 from tests.support.actor import Actor
-from tests.support.factories import publish
+from tests.support.factories import T, publish, set_policy
 from tests.support.network import Network
-from tests.support.zones import RPC_HOST, TEAM, member
+from tests.support.zones import RPC_HOST, member
 
 DAY = 86_400
 BURN_SECONDS = 21_000
@@ -97,7 +97,8 @@ class Fleet:
 
 def allow_creations(factory: Actor) -> None:
     """Lets any number of zones be created."""
-    assert factory.call("set_daily_creation_limit", 1_000, sender=TEAM) == ("ok", None)
+    most = {"daily_creations": 1_000, "daily_cycles": 10_000 * T}
+    set_policy(factory, **most, unproven_creations=1_000, unproven_cycles=10_000 * T)
 
 
 def drain(factory: Actor, canister: Principal, below: int) -> None:
