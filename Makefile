@@ -11,7 +11,7 @@ WORKERS ?= 2
 export POCKET_IC_MUTE_SERVER ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test browser test-localnet lint bench bench-messages bench-localnet soak wasm template did system clean
+.PHONY: help run test test-fleet browser test-localnet lint bench bench-fleet bench-messages bench-localnet soak wasm template did system clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ lint: $(READY) ## ruff, pyright and Kybra's rules for canister source
 
 bench: wasm ## Instructions, stable accesses and bytes of the canisters' operations
 	@$(BIN)/python -m bench.calls $(ARGS)
+
+bench-fleet: wasm ## What a sweep costs a child, with 10 and 100 children
+	@$(BIN)/python -m bench.fleet $(ARGS)
 
 bench-messages: wasm ## What messages cost at 0 to 1 000 000 stored ones; ARGS='--quick --json'
 	@$(BIN)/python -m bench.messages $(ARGS)

@@ -48,6 +48,8 @@ class Fleet:
         self.network = network
         self.factory = factory
         self.children: dict[Principal, int] = {}
+        self.ticks = 0
+        """Rounds that the last sweep took."""
 
     def grow(self, burns: list[int]) -> None:
         """Creates a child for each rate (cycles a day); the release is a burner's."""
@@ -67,12 +69,14 @@ class Fleet:
         """Waits until the timer's next sweep, and until it is over; returns the battery's status."""
         number = self.status()["sweep"]["number"]
         self.network.advance(SWEEP_SECONDS)
+        self.ticks = 1
         for _ in range(3):
             for _ in range(len(self.children) // 8 + 20):
                 status = self.status()
                 if status["sweep"]["number"] > number and status["sweep"]["ended_at"]:
                     return status
                 self.network.tick()
+                self.ticks += 1
             self.network.advance(300)
         raise AssertionError(f"no sweep ended: {self.status()['sweep']}")
 
