@@ -79,6 +79,10 @@ class Battery:
         if not self._children.contains_key(child):
             self._children.insert(child, REGISTERED.pack(now) + Quota(0, CHILD_WINDOW).encode())
 
+    def forget(self, child: bytes) -> None:
+        """Takes the quota of a child that has ended."""
+        self._children.remove(child)
+
     def is_child(self, principal: bytes) -> bool:
         """Whether this canister may ask for cycles."""
         return self._children.contains_key(principal)

@@ -66,6 +66,10 @@ class Child:
         """Whether a principal speaks for the zone: an owner, or the creator while there is none."""
         return principal in self.owners if self.owners else principal == self.creator
 
+    def clear_offer(self) -> None:
+        """Forgets an offer of custody, and who accepted it."""
+        self.offered, self.accepted, self.offered_custody = [], [], 0
+
     def encode(self) -> bytes:
         """The child as it is stored."""
         head = HEAD.pack(
@@ -133,6 +137,13 @@ class Children:
         before = self._records.insert(canister, child.encode())
         if before is None:
             self._order = None
+
+    def charge(self, canister: bytes, amount: int) -> None:
+        """Adds what was spent on a sponsored child to what its owners have to repay."""
+        child = self.get(canister)
+        if child is not None and child.funding == SPONSORED and amount:
+            child.owed += amount
+            self.put(canister, child)
 
     def count(self) -> int:
         """How many children there are, ended ones included."""

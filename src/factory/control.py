@@ -1,12 +1,12 @@
 """How the controllers of a child become what its custody says.
 
-A flow: read who controls it, set what differs, read nothing twice. Not for who may want that (`custody`).
+Flows: read who controls it, set what differs. Not for who may want that (`custody`).
 """
 
 from kybra import Async, ic, text
 
-from factory.birth import only_controllers
-from factory.context import children
+from factory.birth import controllers_of, only_controllers
+from factory.context import children, open_calls
 from factory.examination import examine
 from factory.principals import to_principal, to_text
 from factory.services import management
@@ -40,3 +40,30 @@ def has_record(canister: bytes) -> bool:
     """Whether the controllers of a child are on record."""
     child = children.get(canister)
     return child is not None and child.controllers != []
+
+
+def hand_over(canister: bytes) -> Async[text]:
+    """Carries an accepted offer of custody out; returns what went wrong, or "". Accepting once more repeats it."""
+    child = children.get(canister)
+    if child is None:
+        return f"{to_text(canister)} is no child of this factory"
+    key = custody_key(canister)
+    if open_calls.running(key, ic.time()):
+        return "this transfer is being carried out: ask again in a few seconds"
+    owners, custody = list(child.offered), child.offered_custody
+    open_calls.start(key, ic.time())
+    fault = yield set_controllers(canister, controllers_of(custody, owners), False)
+    open_calls.finish(key)
+    child = children.get(canister)
+    if fault or child is None:
+        return fault or f"{to_text(canister)} is no child of this factory"
+    child.owners = owners
+    child.agreed = []
+    child.clear_offer()
+    children.put(canister, child)
+    return ""
+
+
+def custody_key(canister: bytes) -> bytes:
+    """The mark of a transfer that is carried out."""
+    return b"custody" + canister

@@ -6,7 +6,7 @@ it can be carried out (`control`). Each check returns what is wrong, or "".
 """
 
 from canister_kit.guards import ANONYMOUS
-from factory.children import MANAGED, MAX_OWNERS, MAX_SHARED_OWNERS, SHARED, SOVEREIGN
+from factory.children import MANAGED, MAX_OWNERS, MAX_SHARED_OWNERS, SHARED, SOVEREIGN, Child
 
 MOST_OWNERS = {MANAGED: MAX_OWNERS, SHARED: MAX_SHARED_OWNERS, SOVEREIGN: MAX_OWNERS}
 NAMES = {"managed": MANAGED, "shared": SHARED, "sovereign": SOVEREIGN}
@@ -27,3 +27,14 @@ def owners_fault(owners: list[bytes], custody: int, factory: bytes) -> str:
         if owner == factory:
             return "owners: the factory is no owner"
     return "owners: a principal is named twice" if len(set(owners)) < len(owners) else ""
+
+
+def offer_fault(child: Child, owners: list[bytes], custody: int, factory: bytes) -> str:
+    """Why a zone cannot be offered to these owners in this custody, or ""."""
+    if not owners:
+        return "an offer names at least one owner"
+    if custody != MANAGED and child.owed:
+        return f"{child.owed} cycles are owed for this sponsored zone: repay them, or ask an admin to waive them"
+    if not child.controlled:
+        return "the factory does not control this zone: its owners set its controllers themselves"
+    return owners_fault(owners, custody, factory)

@@ -92,6 +92,7 @@ def examine_and_pay(canister: bytes, requested: int, reason: str) -> Async[Trans
     refunded = ic.msg_cycles_refunded128()
     battery.give_back(grant, refunded)
     deposit_log.settle(number, answer.Err is None, refunded, ic.time())
+    children.charge(canister, grant.amount - refunded)
     if answer.Err is not None:
         return failed(f"Error sending cycles to {to_text(canister)}")
     return {"ok": grant.amount - refunded}

@@ -53,6 +53,15 @@ from factory.api_code import (
     retire_release,
     upload_release_chunk,
 )
+from factory.api_custody import (
+    accept_custody,
+    cancel_custody_offer,
+    offer_custody,
+    refresh_custody,
+    repay,
+    retire_child,
+    waive_repayment,
+)
 from factory.api_fleet import (
     get_battery_status,
     get_child_history,
@@ -62,6 +71,7 @@ from factory.api_fleet import (
     set_child_allowance,
     start_sweep,
 )
+from factory.api_index import get_zone, get_zones_by_creator, get_zones_by_id, list_zones
 from factory.api_install import canister_status, install_code, reinstall_code, start_canister, upgrade_code
 from factory.api_rollout import (
     abort_rollout,
@@ -90,6 +100,7 @@ from factory.api_zones import (
 from factory.context import admins, open_calls, require_admin, require_child, require_controller
 from factory.ledger import LedgerService
 from factory.pool import fill_pool_soon
+from factory.returner import ReturnerService
 from factory.rollout_flow import cancel_stop, drive_next, go_on_if_needed, look_after_changes, run_changes
 from factory.services import ManagementService
 from factory.sweep import arm

@@ -119,3 +119,47 @@ class CreationPolicyChange(Record):
 class AllowlistChange(Record):
     add: Vec[Principal]
     remove: Vec[Principal]
+
+
+class CustodyOffer(Record):
+    canister: Principal
+    custody: Custody
+    owners: Vec[Principal]
+
+
+class RepayResult(Variant, total=False):
+    ok: nat
+    err: text
+
+
+class RetireResult(Variant, total=False):
+    ok: nat
+    err: text
+
+
+class ZoneEntry(Record):
+    canister: Principal
+    zone_id: text
+    creator: Principal
+    created_at: nat64
+    stage: ZoneStage
+    custody: Custody
+    funding: Funding
+    proven: bool
+    canonical: bool
+    owners: Vec[Principal]
+    offered: Vec[Principal]
+    accepted: Vec[Principal]
+    offered_custody: Opt[Custody]
+    agreed_to_retire: Vec[Principal]
+    owed: nat
+    controlled: bool
+    controllers: Vec[Principal]
+    module_hash: Opt[blob]
+    info_read_at: Opt[nat64]
+
+
+class ZonePage(Record):
+    zones: Vec[ZoneEntry]
+    next: Opt[nat32]
+    canonical: Opt[Principal]

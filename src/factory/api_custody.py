@@ -1,0 +1,152 @@
+"""The factory's Candid interface: who owns a zone and controls its canister, what is owed for it, how it ends."""
+
+from kybra import Async, Principal, ic, text, update
+
+from canister_kit.guards import refuse_anonymous
+from factory import custody
+from factory.candid_types import AckResult
+from factory.children import LIVE, Child
+from factory.context import admins, children, note, open_calls, require_admin
+from factory.control import custody_key, hand_over
+from factory.examination import examine
+from factory.principals import to_text
+from factory.retirement import retire
+from factory.types_zones import CustodyOffer, RepayResult, RetireResult
+
+REFRESH_INTERVAL = 60 * 1_000_000_000
+
+
+@update(guard=refuse_anonymous)
+def offer_custody(offer: CustodyOffer) -> Async[AckResult]:
+    """Offers a zone to owners in a custody; done once each new one has accepted. For who speaks for the zone."""
+    canister, caller = offer["canister"].bytes, ic.caller().bytes
+    owners = [owner.bytes for owner in offer["owners"]]
+    kind = custody.NAMES[next(iter(offer["custody"]))]
+    child, fault = spoken_for(canister)
+    if child is None or fault:
+        return {"err": fault}
+    fault = custody.offer_fault(child, owners, kind, ic.id().bytes)
+    if fault:
+        return {"err": fault}
+    child.offered, child.offered_custody = owners, kind
+    child.accepted = [owner for owner in owners if owner in child.owners or owner == caller]
+    children.put(canister, child)
+    note("offer_custody", canister, f"{next(iter(offer['custody']))} to {', '.join(map(to_text, owners))}")
+    if len(child.accepted) < len(owners):
+        return {"ok": None}
+    fault = yield hand_over(canister)
+    return {"err": fault} if fault else {"ok": None}
+
+
+@update(guard=refuse_anonymous)
+def accept_custody(canister: Principal) -> Async[AckResult]:
+    """Accepts a zone that was offered to the caller; the last one's acceptance carries the transfer out."""
+    caller = ic.caller().bytes
+    child = children.get(canister.bytes)
+    if child is None or caller not in child.offered:
+        return {"err": "custody of this zone was not offered to you"}
+    if caller not in child.accepted:
+        child.accepted.append(caller)
+        children.put(canister.bytes, child)
+        note("accept_custody", canister.bytes)
+    if len(child.accepted) < len(child.offered):
+        return {"ok": None}
+    fault = yield hand_over(canister.bytes)
+    return {"err": fault} if fault else {"ok": None}
+
+
+@update(guard=refuse_anonymous)
+def cancel_custody_offer(canister: Principal) -> AckResult:
+    """Takes back an offer that was not carried out, and the caller's wish to retire the zone. For its owners."""
+    child, fault = spoken_for(canister.bytes)
+    if child is None or fault:
+        return {"err": fault}
+    child.clear_offer()
+    child.agreed = [owner for owner in child.agreed if owner != ic.caller().bytes]
+    children.put(canister.bytes, child)
+    note("cancel_custody_offer", canister.bytes)
+    return {"ok": None}
+
+
+def spoken_for(canister: bytes) -> tuple[Child | None, str]:
+    """The live child that the caller speaks for, or why he may not change whose it is now."""
+    child = children.get(canister)
+    if child is None:
+        return None, f"{to_text(canister)} is no child of this factory"
+    if not child.is_owner(ic.caller().bytes):
+        return None, custody.NOT_AN_OWNER
+    if child.stage != LIVE:
+        return None, f"the zone of {to_text(canister)} is not live"
+    if open_calls.running(custody_key(canister), ic.time()):
+        return None, "a transfer of this zone is being carried out: ask again in a few seconds"
+    return child, ""
+
+
+@update(guard=refuse_anonymous)
+def repay(canister: Principal) -> RepayResult:
+    """Takes the cycles that are owed for a sponsored zone from those sent along; returns what is still owed."""
+    child = children.get(canister.bytes)
+    if child is None:
+        return {"err": f"{canister.to_str()} is no child of this factory"}
+    paid = ic.msg_cycles_accept128(min(child.owed, ic.msg_cycles_available128()))
+    if paid:
+        child.owed -= paid
+        children.put(canister.bytes, child)
+        note("repay", canister.bytes, f"{paid} cycles, {child.owed} still owed")
+    return {"ok": child.owed}
+
+
+@update(guard=require_admin)
+def waive_repayment(canister: Principal) -> AckResult:
+    """Agrees that a sponsored zone's owners take custody over without repaying what is owed."""
+    child = children.get(canister.bytes)
+    if child is None:
+        return {"err": f"{canister.to_str()} is no child of this factory"}
+    note("waive_repayment", canister.bytes, f"{child.owed} cycles")
+    child.owed = 0
+    children.put(canister.bytes, child)
+    return {"ok": None}
+
+
+@update(guard=refuse_anonymous)
+def refresh_custody(canister: Principal) -> Async[AckResult]:
+    """Reads a zone's controllers from the platform and corrects its record; at most once a minute."""
+    child = children.get(canister.bytes)
+    if child is None:
+        return {"err": f"{canister.to_str()} is no child of this factory"}
+    if ic.time() - child.info_read_at < REFRESH_INTERVAL:
+        return {"ok": None}
+    key = b"info" + canister.bytes
+    if open_calls.running(key, ic.time()):
+        return {"err": "this zone is being read: ask again in a few seconds"}
+    open_calls.start(key, ic.time())
+    fault = yield examine(canister.bytes)
+    open_calls.finish(key)
+    return {"err": fault} if fault else {"ok": None}
+
+
+@update(guard=refuse_anonymous)
+def retire_child(canister: Principal, repeated: text) -> Async[RetireResult]:
+    """Ends a zone: its data is destroyed, its cycles come back to the battery, its canister is deleted.
+
+    `repeated` is the canister's id once more. Each owner of a zone must ask for it; of one without owners its creator
+    or an admin. The last who asks has it done. Returns the cycles that came back.
+    """
+    child = children.get(canister.bytes)
+    if child is None:
+        return {"err": f"{canister.to_str()} is no child of this factory"}
+    caller = ic.caller().bytes
+    is_admin = admins.refusal(caller) == ""
+    if not is_admin and not child.is_owner(caller):
+        return {"err": custody.NOT_AN_OWNER}
+    if repeated != canister.to_str():
+        return {"err": f"all data of the zone is destroyed: repeat its canister id {canister.to_str()} to do that"}
+    if caller in child.owners and caller not in child.agreed:
+        child.agreed.append(caller)
+        children.put(canister.bytes, child)
+    note("retire_child", canister.bytes)
+    missing = [owner for owner in child.owners if owner not in child.agreed]
+    if missing:
+        return {"err": f"{len(missing)} of {len(child.owners)} owners have yet to ask for it: {to_text(missing[0])}"}
+    recovered, fault = yield retire(canister.bytes)
+    return {"err": fault} if fault else {"ok": recovered}

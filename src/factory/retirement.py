@@ -1,0 +1,145 @@
+"""How a zone ends: stopped, its cycles given back to the battery, its canister deleted.
+
+A flow over the management canister. That it has begun is written down first, and from then on the child is no longer
+fuelled nor upgraded; each step may be repeated, so a retirement that stopped half way is taken up from its beginning.
+What has been deleted already is read from the platform. Not for who may want it (`api_custody`).
+"""
+
+from kybra import Async, Tuple, ic, nat, text
+
+from canister_kit.status import CanisterIdRecord
+from factory.birth import only_controllers
+from factory.children import RETIRED, RETIRING
+from factory.context import battery, children, creations, deposit_log, lists, open_calls
+from factory.creation import zone_list
+from factory.examination import examine_controlled
+from factory.principals import to_principal, to_text
+from factory.returner import RETURNER_WASM, ReturnerService
+from factory.services import CanisterSettingsChange, management
+
+# Installing code needs the price of the longest installation in advance: what holds less is deleted with what it has.
+LEAST_CYCLES = 400_000_000_000
+NOT_FOUND = "not found"
+MAX_CANDIDATES = 1_000
+
+Retired = Tuple[nat, text]
+
+
+def retire(canister: bytes) -> Async[Retired]:
+    """Ends a child that may end; returns the cycles that came back, and what went wrong or ""."""
+    key = b"retire" + canister
+    child = children.get(canister)
+    if child is None or child.stage == RETIRED:
+        return 0, "" if child is not None else f"{to_text(canister)} is no child of this factory"
+    if deposit_log.is_pending(canister):
+        return 0, "a deposit to this zone is under way: ask again when it has ended"
+    if open_calls.running(key, ic.time()):
+        return 0, "this zone is being retired: ask again in a few seconds"
+    open_calls.start(key, ic.time())
+    fault = yield examine_controlled(canister)
+    recovered = 0
+    if NOT_FOUND in fault:
+        fault = ""
+    elif not fault:
+        begin(canister)
+        recovered, fault = yield empty_and_delete(canister)
+    open_calls.finish(key)
+    if not fault:
+        end(canister)
+    return recovered, fault
+
+
+def begin(canister: bytes) -> None:
+    """Writes down that a child is being retired."""
+    child = children.get(canister)
+    if child is not None:
+        child.stage = RETIRING
+        child.clear_offer()
+        children.put(canister, child)
+
+
+def empty_and_delete(canister: bytes) -> Async[Retired]:
+    """Takes what cycles it can out of a child and deletes it; returns them, and what went wrong or ""."""
+    this: CanisterIdRecord = {"canister_id": to_principal(canister)}
+    answer = yield management.stop_canister(this)
+    if answer.Err is not None:
+        return 0, f"stopping {to_text(canister)} failed: {answer.Err}"
+    answer = yield management.canister_status(this)
+    if answer.Err is not None:
+        return 0, f"reading the status of {to_text(canister)} failed: {answer.Err}"
+    held = answer.Ok["cycles"] + answer.Ok["reserved_cycles"]
+    recovered = 0
+    if answer.Ok["cycles"] >= LEAST_CYCLES:
+        fault = yield give_back(canister)
+        if fault:
+            return 0, fault
+        answer = yield management.canister_status(this)
+        if answer.Err is not None:
+            return 0, f"reading the status of {to_text(canister)} failed: {answer.Err}"
+        recovered = max(held - answer.Ok["cycles"] - answer.Ok["reserved_cycles"], 0)
+    answer = yield management.delete_canister(this)
+    if answer.Err is not None:
+        return recovered, f"deleting {to_text(canister)} failed: {answer.Err}"
+    return recovered, ""
+
+
+def give_back(canister: bytes) -> Async[text]:
+    """Has a stopped child's cycles deposited to the factory by code that does nothing else; stops it again."""
+    this: CanisterIdRecord = {"canister_id": to_principal(canister)}
+    answer = yield management.update_settings({"canister_id": to_principal(canister), "settings": never_frozen()})
+    if answer.Err is not None:
+        return f"setting the freezing threshold of {to_text(canister)} failed: {answer.Err}"
+    answer = yield management.install_code(
+        {
+            "mode": {"reinstall": None},
+            "canister_id": to_principal(canister),
+            "wasm_module": RETURNER_WASM,
+            "arg": ic.candid_encode(f'(record {{ canister_id = principal "{ic.id().to_str()}" }})'),
+        }
+    )
+    if answer.Err is not None:
+        return f"installing the code that gives cycles back failed: {answer.Err}"
+    answer = yield management.start_canister(this)
+    if answer.Err is not None:
+        return f"starting {to_text(canister)} failed: {answer.Err}"
+    answer = yield ReturnerService(to_principal(canister)).give_back()
+    fault = "" if answer.Err is None else f"giving the cycles back failed: {answer.Err}"
+    answer = yield management.stop_canister(this)
+    return fault or ("" if answer.Err is None else f"stopping {to_text(canister)} failed: {answer.Err}")
+
+
+def never_frozen() -> CanisterSettingsChange:
+    """A change of the freezing threshold to nothing: all cycles may go."""
+    change = only_controllers([])
+    change["controllers"] = None
+    change["freezing_threshold"] = 0
+    return change
+
+
+def end(canister: bytes) -> None:
+    """Writes down that a child has ended: it is no longer fuelled, its place is free, another may be canonical."""
+    child = children.get(canister)
+    if child is None:
+        return
+    child.stage = RETIRED
+    child.controlled = False
+    child.controllers = []
+    children.put(canister, child)
+    battery.forget(canister)
+    number = creations.at(child.creator, child.zone_id)
+    creation = creations.get(number)
+    if creation is not None and creation.canister == canister:
+        creations.free(number, creation)
+    if creations.canonical(child.zone_id) == canister:
+        creations.set_canonical(child.zone_id, next_canonical(child.zone_id))
+
+
+def next_canonical(zone_id: str) -> bytes:
+    """The first proven canister of a zone_id that has not ended, empty for none."""
+    name = zone_list(zone_id)
+    for position in range(min(lists.length(name), MAX_CANDIDATES)):
+        canister = lists.page(name, position, 1)[0]
+        child = children.get(canister)
+        if child is not None and child.proven and child.stage not in (RETIRING, RETIRED):
+            return canister
+    return b""

@@ -1,0 +1,178 @@
+"""Custody, debts, the index and the end of zones on the Wasm."""
+
+from pathlib import Path
+
+import pytest
+import wasmtime
+from ic.principal import Principal
+
+from factory.returner import RETURNER_WASM
+from tests.support.actor import Actor
+from tests.support.factories import T, Wallet, deploy_factory, publish, wish
+from tests.support.network import CallRejected
+from tests.support.zones import TEAM, ZONE_ID, member, public_key, role_answer
+
+OTHER_ID = "0x" + "cd" * 20
+
+
+@pytest.fixture
+def factory(network, factory_build, zone_build):
+    factory = deploy_factory(network, factory_build)
+    publish(factory, zone_build.wasm)
+    return factory
+
+
+@pytest.fixture
+def zone(factory):
+    """The canister of a sponsored zone that member 1 created."""
+    return factory.call("create_zone", wish(), sender=member(1))[1]["canister"]
+
+
+def offer(canister: bytes, custody: str, *numbers: int) -> dict:
+    return {"canister": canister, "custody": (custody, None), "owners": [member(n).bytes for n in numbers]}
+
+
+def controllers(factory: Actor, canister: bytes, reader: Principal) -> list[bytes]:
+    return sorted(factory.network.canister_status(Principal(canister), sender=reader)["settings"]["controllers"])
+
+
+def text_of(canister: bytes) -> str:
+    return Principal(canister).to_str()
+
+
+def test_owners_take_custody_when_what_is_owed_was_repaid_and_each_accepted(factory, zone):
+    wallet = Wallet(factory.network, factory)
+    label, fault = factory.call("offer_custody", offer(zone, "shared", 1, 2), sender=member(1))
+    assert (label, f"{2 * T} cycles are owed for this sponsored zone" in fault) == ("err", True)
+    assert wallet.call("repay", zone, cycles=T) == ("ok", T)
+    held, battery = wallet.cycles, factory.network.cycles(factory.id)
+    assert wallet.call("repay", zone, cycles=5 * T) == ("ok", 0)
+    assert 0 <= held - wallet.cycles - T < 0.001 * T
+    assert factory.network.cycles(factory.id) > battery + 0.99 * T
+    assert factory.call("offer_custody", offer(zone, "shared", 1, 2), sender=member(1)) == ("ok", None)
+    assert controllers(factory, zone, factory.id) == [factory.id.bytes]
+    told = factory.call("get_zone", zone)
+    assert (told["offered"], told["accepted"]) == ([member(1).bytes, member(2).bytes], [member(1).bytes])
+    refused = ("err", "custody of this zone was not offered to you")
+    assert factory.call("accept_custody", zone, sender=member(3)) == refused
+    assert factory.call("accept_custody", zone, sender=member(2)) == ("ok", None)
+    owners = sorted([member(1).bytes, member(2).bytes])
+    assert controllers(factory, zone, factory.id) == sorted([factory.id.bytes, *owners])
+    told = factory.call("get_zone", zone)
+    assert (told["custody"], sorted(told["owners"]), told["offered"]) == (("shared", None), owners, [])
+    speaks = ("err", "Unauthorized access. Caller does not speak for the zone.")
+    assert factory.call("offer_custody", offer(zone, "shared", 3), sender=member(3)) == speaks
+    assert factory.call("offer_custody", offer(zone, "sovereign", 2), sender=member(2)) == ("ok", None)
+    assert controllers(factory, zone, member(2)) == [member(2).bytes]
+    assert factory.call("get_zone", zone)["custody"] == ("sovereign", None)
+    label, fault = factory.call("offer_custody", offer(zone, "managed", 2), sender=member(2))
+    assert (label, "the factory does not control this zone" in fault) == ("err", True)
+
+
+def test_an_admin_may_waive_what_is_owed_and_it_is_on_record(factory, zone):
+    assert factory.call("waive_repayment", zone, sender=TEAM) == ("ok", None)
+    assert factory.call("offer_custody", offer(zone, "sovereign", 1), sender=member(1)) == ("ok", None)
+    assert controllers(factory, zone, member(1)) == [member(1).bytes]
+    acts = [(act["action"], act["details"]) for act in factory.call("get_audit_log", None, 3)["entries"]]
+    assert ("waive_repayment", f"{2 * T} cycles") in acts
+
+
+def test_an_offer_can_be_taken_back_until_it_is_carried_out(factory, zone):
+    factory.call("waive_repayment", zone, sender=TEAM)
+    assert factory.call("offer_custody", offer(zone, "shared", 2), sender=member(1)) == ("ok", None)
+    assert factory.call("cancel_custody_offer", zone, sender=member(1)) == ("ok", None)
+    assert factory.call("accept_custody", zone, sender=member(2))[0] == "err"
+
+
+def test_the_record_follows_controllers_that_owners_changed(factory, zone):
+    factory.call("waive_repayment", zone, sender=TEAM)
+    factory.call("offer_custody", offer(zone, "shared", 1), sender=member(1))
+    factory.network.update_settings(Principal(zone), sender=member(1), controllers=[member(1), member(4)])
+    assert factory.call("get_zone", zone)["custody"] == ("shared", None)
+    factory.network.advance(60)
+    assert factory.call("refresh_custody", zone, sender=member(9)) == ("ok", None)
+    told = factory.call("get_zone", zone)
+    assert (told["custody"], told["controlled"]) == (("sovereign", None), False)
+    assert sorted(told["owners"]) == sorted([member(1).bytes, member(4).bytes])
+
+
+def test_a_deposit_to_a_sponsored_zone_is_owed_too(factory, zone, network):
+    for _ in range(60):
+        network.advance(20 * 86_400)
+        network.tick(5)
+        deposits = factory.call("get_deposits", None, 100)["entries"]
+        if deposits:
+            break
+    deposited = sum(deposit["attached"] - deposit["refunded"] for deposit in deposits)
+    assert deposited > 0
+    assert factory.call("get_zone", zone)["owed"] == 2 * T + deposited
+
+
+def test_zones_are_found_by_id_and_creator_and_only_a_proven_one_is_canonical(factory):
+    made = [factory.call("create_zone", wish(), sender=member(n))[1]["canister"] for n in (2, 3)]
+    made.append(factory.call("create_zone", wish(zone_id=OTHER_ID), sender=member(2))[1]["canister"])
+    assert factory.call("get_zones_by_id", ZONE_ID, 0, 10)["canonical"] is None
+    call = factory.submit("create_zone", wish(public_key=public_key(1)), sender=member(1))
+    factory.network.answer(factory.network.next_outcall(), role_answer(400))
+    made.append(factory.wait("create_zone", call)[1]["canister"])
+    page = factory.call("get_zones_by_id", ZONE_ID.upper().replace("0X", "0x"), 0, 10)
+    assert page["canonical"] == made[3]
+    assert [(zone["canister"], zone["proven"], zone["canonical"]) for zone in page["zones"]] == [
+        (made[0], False, False),
+        (made[1], False, False),
+        (made[3], True, True),
+    ]
+    first = factory.call("get_zones_by_id", ZONE_ID, 0, 2)
+    assert ([zone["canister"] for zone in first["zones"]], first["next"]) == (made[:2], 2)
+    rest = factory.call("get_zones_by_id", ZONE_ID, 2, 2)
+    assert ([zone["canister"] for zone in rest["zones"]], rest["next"]) == ([made[3]], None)
+    mine = factory.call("get_zones_by_creator", member(2).bytes, 0, 10)["zones"]
+    assert [zone["canister"] for zone in mine] == [made[0], made[2]]
+    listed = factory.call("list_zones", None, 3)
+    listed += factory.call("list_zones", listed[-1]["canister"], 3)
+    assert [zone["canister"] for zone in listed] == sorted(made)
+
+
+def test_a_zone_that_ends_gives_its_cycles_back_and_its_place_free(factory, zone):
+    network = factory.network
+    label, fault = factory.call("retire_child", zone, "yes", sender=TEAM)
+    assert (label, f"repeat its canister id {text_of(zone)}" in fault) == ("err", True)
+    held, battery = network.cycles(Principal(zone)), network.cycles(factory.id)
+    label, recovered = factory.call("retire_child", zone, text_of(zone), sender=TEAM)
+    assert label == "ok", recovered
+    assert held - 0.11 * T < recovered <= held
+    assert network.cycles(factory.id) > battery + held - 0.12 * T
+    assert not network.exists(Principal(zone))
+    assert factory.call("get_zone", zone)["stage"] == ("retired", None)
+    assert factory.call("get_cycles_manager_children") == []
+    assert factory.call("get_my_zone", ZONE_ID, sender=member(1)) is None
+    assert factory.call("retire_child", zone, text_of(zone), sender=TEAM) == ("ok", 0)
+    label, made = factory.call("create_zone", wish(), sender=member(1))
+    assert (label, made["canister"] != zone) == ("ok", True)
+
+
+def test_a_zone_with_owners_ends_only_when_each_of_them_wants_it(factory, zone):
+    factory.call("waive_repayment", zone, sender=TEAM)
+    factory.call("offer_custody", offer(zone, "shared", 1, 2), sender=member(1))
+    factory.call("accept_custody", zone, sender=member(2))
+    for sender, count in ((TEAM, 2), (member(1), 1)):
+        label, fault = factory.call("retire_child", zone, text_of(zone), sender=sender)
+        assert (label, f"{count} of 2 owners have yet to ask for it" in fault) == ("err", True)
+    assert factory.call("get_zone", zone)["stage"] == ("live", None)
+    assert factory.call("retire_child", zone, text_of(zone), sender=member(3))[0] == "err"
+    assert factory.call("retire_child", zone, text_of(zone), sender=member(2))[0] == "ok"
+    with pytest.raises(CallRejected):
+        controllers(factory, zone, member(1))
+
+
+def test_a_retirement_that_stopped_half_way_is_taken_up(factory, zone):
+    network = factory.network
+    network.stop(Principal(zone), sender=factory.id)
+    network.delete(Principal(zone), sender=factory.id)
+    assert factory.call("retire_child", zone, text_of(zone), sender=TEAM) == ("ok", 0)
+    assert factory.call("get_zone", zone)["stage"] == ("retired", None)
+
+
+def test_the_code_that_gives_cycles_back_is_its_source():
+    source = (Path(__file__).parent / "returner.wat").read_text()
+    assert bytes(wasmtime.wat2wasm(source)) == RETURNER_WASM
