@@ -10,7 +10,7 @@ from kybra import Async, Tuple, ic, nat, text
 from canister_kit.status import CanisterIdRecord
 from factory.birth import only_controllers
 from factory.children import RETIRED, RETIRING
-from factory.context import battery, children, creations, deposit_log, lists, open_calls
+from factory.context import battery, changes, children, creations, deposit_log, lists, open_calls
 from factory.creation import zone_list
 from factory.examination import examine_controlled
 from factory.principals import to_principal, to_text
@@ -31,8 +31,9 @@ def retire(canister: bytes) -> Async[Retired]:
     child = children.get(canister)
     if child is None or child.stage == RETIRED:
         return 0, "" if child is not None else f"{to_text(canister)} is no child of this factory"
-    if deposit_log.is_pending(canister):
-        return 0, "a deposit to this zone is under way: ask again when it has ended"
+    fault = busy_fault(canister)
+    if fault:
+        return 0, fault
     if open_calls.running(key, ic.time()):
         return 0, "this zone is being retired: ask again in a few seconds"
     open_calls.start(key, ic.time())
@@ -41,12 +42,21 @@ def retire(canister: bytes) -> Async[Retired]:
     if NOT_FOUND in fault:
         fault = ""
     elif not fault:
-        begin(canister)
-        recovered, fault = yield empty_and_delete(canister)
+        fault = busy_fault(canister)
+        if not fault:
+            begin(canister)
+            recovered, fault = yield empty_and_delete(canister)
     open_calls.finish(key)
     if not fault:
         end(canister)
     return recovered, fault
+
+
+def busy_fault(canister: bytes) -> str:
+    """What else is being done to a child, or ""."""
+    if deposit_log.is_pending(canister):
+        return "a deposit to this zone is under way: ask again when it has ended"
+    return changes.fault(canister)
 
 
 def begin(canister: bytes) -> None:

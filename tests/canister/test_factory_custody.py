@@ -97,6 +97,7 @@ def test_the_record_follows_controllers_that_owners_changed(factory, zone):
 
 
 def test_a_deposit_to_a_sponsored_zone_is_owed_too(factory, zone, network):
+    deposits = []
     for _ in range(60):
         network.advance(20 * 86_400)
         network.tick(5)
