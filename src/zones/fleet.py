@@ -15,6 +15,7 @@ from zones.battery import Battery
 from zones.errors import RejectedError
 from zones.factory import Factory
 from zones.readings import Readings
+from zones.rollouts import Rollouts
 from zones.tables import NS, iso
 from zones.zone import Zone
 
@@ -188,6 +189,22 @@ def text_or_none(principal: bytes | None) -> str | None:
     return None if principal is None else to_text(principal)
 
 
+def upgrade(agent: IcAgent, rollouts: Rollouts, canister: bytes, wasm_hash: bytes) -> dict[str, Any]:
+    """Bring a child to a release; returns its versions before and after, and the `fault` that kept it from changing.
+
+    Raises RejectedError where the caller may not do that.
+    """
+    name = to_text(canister)
+    row: dict[str, Any] = {"canister": name, "before": ask(agent, name)["version"], "fault": None}
+    try:
+        rollouts.upgrade(canister, wasm_hash)
+    except RejectedError as error:
+        if "Unauthorized" in error.message:
+            raise
+        row["fault"] = error.message
+    return {**row, "after": ask(agent, name)["version"]}
+
+
 def refill(battery: Battery, canisters: Sequence[bytes], progress: Progress) -> Iterator[dict[str, Any]]:
     """Have children refilled one after the other; yield for each what it got, or the `fault` why it got nothing."""
     for done, canister in enumerate(canisters):
@@ -209,6 +226,18 @@ def change_row(change: dict[str, Any]) -> dict[str, Any]:
         "begun_at": iso(change["begun_at"]),
         "step_at": iso(change["step_at"]),
         "fault": change["fault"] or None,
+    }
+
+
+def platform_row(status: dict[str, Any]) -> dict[str, Any]:
+    """Return what the platform says of a canister as a row: status, memory (bytes), cycles, settings."""
+    settings = {name: value for name, value in status["settings"].items() if name != "controllers"}
+    module = status["module_hash"]
+    return {
+        **{name: value for name, value in status.items() if name != "settings"},
+        "module_hash": module and module.hex(),
+        **settings,
+        "controllers": [to_text(controller) for controller in status["settings"]["controllers"]],
     }
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -249,6 +252,48 @@ def test_a_rollout_reaches_every_zone_and_is_watched_to_its_end(tool: Tool) -> N
     for what in ("pause", "abort"):
         code, said = tool.error("fleet", "rollout", what)
         assert (code, "no rollout is " in said) == (3, True)
+
+
+def test_single_zones_are_upgraded_started_and_looked_at_by_admins(tool: Tool) -> None:
+    canister = zones_of(tool)[0]
+    version = tool.json("fleet", "status", canister)["version"]
+    (upgraded,) = tool.json("fleet", "upgrade", canister)["upgrades"]
+    assert upgraded == {"canister": canister, "before": version, "after": version, "fault": None}
+    assert tool.json("fleet", "start", canister)["zones"] == [{"canister": canister, "started": True}]
+    seen = tool.json("fleet", "status", canister, "--full")["platform"]
+    assert (seen["status"], seen["controllers"]) == ("running", [tool.json("fleet", "status")["factory"]])
+    assert seen["memory_size"] > 0
+    assert "idle cycles burned per day" in tool.text("fleet", "status", canister, "--full")
+    code, said = tool.error("fleet", "refund")
+    assert (code, "cycles ledger" in said) == (3, True)
+    code, said = tool.error("fleet", "upgrade", canister, "--release", "7")
+    assert (code, "the factory has no release 7" in said) == (1, True)
+    for command in (["upgrade", canister], ["start", canister], ["status", canister, "--full"], ["refund"]):
+        tool.state.identity("mallory", create=True)
+        code, said = tool.error("fleet", *command, "--identity", "mallory")
+        assert (code, "mallory is no admin of the factory" in said) == (3, True)
+
+
+def test_the_scripts_do_what_operators_know_them_for(tool: Tool) -> None:
+    canister = zones_of(tool)[0]
+
+    def script(name: str, *arguments: str) -> dict[str, Any]:
+        command = [sys.executable, f"scripts/{name}.py", *arguments, "--json", "--state", str(tool.state.root)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        return json.loads(done.stdout)
+
+    assert script("canister_status", canister)["platform"]["status"] == "running"
+    assert [row["canister"] for row in script("list_canisters")["zones"]] == zones_of(tool)
+    assert script("canister_info", "--all")["zones"][0]["fault"] is None
+    assert script("canister_info", canister)["canister"] == canister
+    assert script("upgrade_canister", canister)["upgrades"][0]["canister"] == canister
+    before = policy(tool)
+    changed = script("update_quota", "default")["policy"]
+    assert (changed["quota"], changed["quota_seconds"]) == (T, 3_600)
+    changed = script("update_quota", str(before["quota"]))["policy"]
+    assert (changed["quota"], changed["quota_seconds"]) == (before["quota"], 86_400)
+    assert script("refill", canister)["refills"][0]["fault"] is None
 
 
 def test_a_release_is_published_and_the_one_before_it_retired(tool: Tool, tmp_path: Path) -> None:

@@ -33,6 +33,9 @@ FLEET = [
         "sweep",
         "report",
         "rollout",
+        "upgrade",
+        "start",
+        "refund",
     )
 ]
 

@@ -91,6 +91,7 @@ def _add_overview(actions: Subparsers, add: Add) -> list[argparse.ArgumentParser
         "zones fleet status rwlgt-iiaaa-aaaaa-aaaaa-cai",
     )
     status.add_argument("zone", nargs="?", metavar="ZONE", help=_NAMED)
+    status.add_argument("--full", action="store_true", help="what the platform says of a zone, too; for admins")
     history = add(
         actions,
         "history",
@@ -128,7 +129,9 @@ def _list(context: Context) -> Result:
 
 
 def _status(context: Context) -> Result:
-    desk = Desk(context)
+    desk = Desk(context, signed=context.options.full)
+    if desk.options.full and not desk.options.zone:
+        raise UserError("--full is for one zone", "name its canister")
     return _child_status(desk) if desk.options.zone else _fleet_status(desk)
 
 
@@ -150,6 +153,10 @@ def _child_status(desk: Desk) -> Result:
         f"{cycles_text(row['quota_limit'])} of its quota",
         f"{'controllers':<12} {', '.join(row['controllers']) or 'none'}",
     ]
+    if desk.options.full:
+        with explaining(desk.options.identity):
+            row["platform"] = fleet.platform_row(desk.rollouts.child_status(canister))
+        lines += [f"{name.replace('_', ' '):<26} {value}" for name, value in row["platform"].items()]
     return Result(desk.summary(**row), lines, Table(_ASKED, [row]), ATTENTION if fleet.is_trouble(row) else 0)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from localnet.principal import to_text
 from zones import checks, fleet
 from zones.battery import CYCLES_FIGURES, OTHER_FIGURES
 from zones.commands import Add, Subparsers
@@ -52,7 +53,15 @@ QUOTA, QUOTA_SECONDS = "quota", "quota_seconds"
 
 def register(actions: Subparsers, add: Add) -> list[argparse.ArgumentParser]:
     """Add the commands; returns their parsers."""
+    refund = add(
+        actions,
+        "refund",
+        "send what lies on the factory's account at the cycles ledger to the refund account",
+        _refund,
+        "zones fleet refund",
+    )
     return [
+        refund,
         _add_refill(actions, add),
         _add_deposits(actions, add),
         _add_alerts(actions, add),
@@ -153,6 +162,16 @@ def _refill(context: Context) -> Result:
             raise RejectedError(rows[0]["fault"])
     table, code = Table(_REFILLED, rows), ATTENTION if faults - {None} else 0
     return desk.listing("refills", table, "the factory has no zones yet", exit_code=code)
+
+
+def _refund(context: Context) -> Result:
+    desk = Desk(context, signed=True)
+    account = to_text(desk.battery.refund_account())
+    with explaining(desk.options.identity):
+        block = desk.battery.refund()
+    row = {"account": account, "block": block}
+    said = "there was nothing to send" if block is None else f"sent to {account}, block {block} of the cycles ledger"
+    return Result(desk.summary(**row), [said], Table([Column(key, key) for key in row], [row]))
 
 
 def _deposits(context: Context) -> Result:
