@@ -55,6 +55,14 @@ def code_fault(canister: bytes, chosen: Chosen) -> str:
 
 def upgrade(canister: bytes, chosen: Chosen, arg: bytes) -> Async[text]:
     """Changes a child's code as a rollout does, down to going back when its check fails."""
+    fault = yield examine_controlled(canister)
+    child = children.get(canister)
+    if fault or child is None:
+        return fault
+    # Asked before the change begins, too: what is refused leaves no trace in the place of the last change.
+    fault = rollouts.custody_fault(child, canister, chosen.wasm_hash)
+    if fault:
+        return fault
     fault = changes.begin(canister, Change(chosen.wasm_hash, chosen.version, 0, ic.time()))
     if fault:
         return fault
