@@ -18,6 +18,7 @@ from zones.readings import Readings
 from zones.rollouts import Rollouts
 from zones.tables import NS, iso
 from zones.zone import Zone
+from zones.zone_index import RETIRED, ZoneIndex
 
 AT_ONCE = 4
 """How many zones are asked at the same time."""
@@ -30,10 +31,29 @@ TROUBLE = ("stopped", "deleted", "unreachable")
 """States of a zone canister that somebody should look at."""
 
 
-def children(readings: Readings, factory: Factory) -> list[dict[str, Any]]:
-    """Return a row for each zone canister of the factory as it was read last, in the order of their principals."""
+def children(readings: Readings, factory: Factory, index: ZoneIndex) -> list[dict[str, Any]]:
+    """Return a row for each zone canister of the factory as it was read last, in the order of their principals.
+
+    Retired ones are left out.
+    """
     versions = release_versions(factory)
-    return [child_row(child, versions) for child in readings.children()]
+    entries = {zone["canister"]: index_row(zone) for zone in index.zones()}
+    rows = [{**child_row(child, versions), **entries.get(child["canister"], {})} for child in readings.children()]
+    return [row for row in rows if row.get("stage") != RETIRED]
+
+
+def index_row(zone: dict[str, Any]) -> dict[str, Any]:
+    """Return what the factory's index has of a zone canister as fields of its row; `owed` in cycles."""
+    return {
+        "stage": zone["stage"],
+        "custody": zone["custody"],
+        "funding": zone["funding"],
+        "creator": to_text(zone["creator"]),
+        "created_at": iso(zone["created_at"]),
+        "owners": [to_text(owner) for owner in zone["owners"]],
+        "proven": zone["proven"],
+        "owed": zone["owed"],
+    }
 
 
 def child_row(child: dict[str, Any], versions: dict[bytes, int]) -> dict[str, Any]:

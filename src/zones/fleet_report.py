@@ -35,10 +35,15 @@ class FleetReport:
 
 
 def collect(
-    network: str, now: int, factory: Factory, battery: Battery, readings: Readings, progress: Progress
+    network: str,
+    now: int,
+    factory: Factory,
+    battery: Battery,
+    readings: Readings,
+    zones: list[dict[str, Any]],
+    progress: Progress,
 ) -> FleetReport:
-    """Read a report at the time `now` (s); zones' histories are read a few at a time."""
-    zones = fleet.children(readings, factory)
+    """Read a report on `zones` (see `fleet.children`) at the time `now` (s); histories are read a few at a time."""
     histories = {}
     with ThreadPoolExecutor(AT_ONCE) as pool:
         read = pool.map(lambda zone: readings.child_history(from_text(zone["canister"])), zones)

@@ -64,9 +64,23 @@ def test_the_list_shows_each_zone_with_its_code_and_cycles(tool: Tool) -> None:
     for row in shown["zones"]:
         assert (row["release"], row["module_hash"]) == (release["version"], release["wasm_sha256"])
         assert (row["version"], row["fault"]) == (release["version"], None)
+        owner = to_text(tool.state.identity("owner").sender())
+        assert (row["custody"], row["funding"], row["stage"], row["creator"]) == ("managed", "sponsored", "live", owner)
         assert T // 2 < row["cycles"] < 4 * T
     lines = tool.text("fleet", "list").splitlines()
-    assert lines[0].split() == ["canister", "zone", "state", "code", "cycles", "burn", "a", "day", "runway", "read"]
+    assert lines[0].split() == [
+        "canister",
+        "zone",
+        "custody",
+        "state",
+        "code",
+        "cycles",
+        "burn",
+        "a",
+        "day",
+        "runway",
+        "read",
+    ]
     assert [line.split()[0] for line in lines[1:]] == [row["canister"] for row in shown["zones"]]
     assert "fault" in tool.text("fleet", "list", "--ask").splitlines()[0]
 
@@ -76,7 +90,17 @@ def test_csv_has_the_rows_of_the_json(tool: Tool) -> None:
     rows = table(tool.text("fleet", "list", "--csv"))
     for row, shown in zip(rows, tool.json("fleet", "list")["zones"], strict=True):
         assert row == {key: str(shown[key]) for key in row}
-        assert set(row) == {"canister", "zone_id", "state", "code", "cycles", "burn", "runway_days", "read_at"}
+        assert set(row) == {
+            "canister",
+            "zone_id",
+            "custody",
+            "state",
+            "code",
+            "cycles",
+            "burn",
+            "runway_days",
+            "read_at",
+        }
 
 
 def test_the_status_adds_the_factory_up(tool: Tool) -> None:
@@ -221,6 +245,32 @@ def test_who_is_no_admin_is_told_what_to_do(tool: Tool) -> None:
 def test_a_mistake_in_the_policy_says_what_is_allowed(tool: Tool) -> None:
     code, said = tool.error("fleet", "policy", "--runway-days", "0")
     assert (code, "runway_days must be 1 to 365, got 0" in said) == (3, True)
+
+
+def test_the_policy_for_creations_is_set_with_its_allowlist(tool: Tool) -> None:
+    before = policy(tool)
+    assert (before["creation"], before["funded"], before["allowlist"]) == ("open", "yes", [])
+    assert before["creations_used"] >= ZONES
+    bob = to_text(tool.state.identity("bob", create=True).sender())
+    changed = policy(tool, "--creation", "allowlist", "--allow", bob, "--daily-creations", "30", "--funded", "no")
+    assert (changed["creation"], changed["funded"], changed["allowlist"]) == ("allowlist", "no", [bob])
+    assert (changed["daily_creations"], changed["daily_cycles"]) == (30, before["daily_cycles"])
+    assert changed["refill_to"] == before["refill_to"]
+    code, said = tool.error("create", "--identity", "mallory")
+    assert (code, "allowlist" in said) == (3, True)
+    restored = policy(tool, "--creation", "open", "--funded", "yes", "--forbid", bob, "--daily-creations", "20")
+    assert (restored["creation"], restored["allowlist"]) == ("open", [])
+    assert "whose zones the battery pays for" in tool.text("fleet", "policy")
+
+
+def test_a_zone_is_named_by_its_id_where_that_is_no_secret_of_this_folder(tool: Tool, tmp_path: Path) -> None:
+    url = network.resolve(tool.state, "local")
+    zone, factory = tool.state.zones(url)[0], tool.json("fleet", "status")["factory"]
+    elsewhere = Tool(tmp_path, tool.capsys)
+    there = ("--network", url, "--factory", factory)
+    assert elsewhere.json("fleet", "status", zone.zone_id, *there)["canister"] == zone.canister
+    code, said = elsewhere.error("fleet", "status", "0x" + "0" * 40, *there)
+    assert (code, f"the factory has no zone 0x{'0' * 40}" in said) == (1, True)
 
 
 def test_admins_come_and_go_and_their_acts_are_listed(tool: Tool) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from localnet.principal import to_text
 from zones import fleet
-from zones.commands import Add, Subparsers, fleet_battery, fleet_code, fleet_rollout
+from zones.commands import Add, Subparsers, fleet_battery, fleet_code, fleet_policy, fleet_rollout
 from zones.commands.fleet_desk import Desk, counting, explaining
 from zones.context import ATTENTION, Context, Result, cycles_text
 from zones.errors import UserError
@@ -25,6 +25,7 @@ SWEEP_WAIT_SECONDS = 1.0
 
 _ZONE = (Column("canister", "canister"), Column("zone_id", "zone"))
 _FUEL = (
+    Column("custody", "custody"),
     Column("state", "state"),
     Column("code", "code"),
     Column("cycles", "cycles", cycles_text, right=True),
@@ -51,7 +52,7 @@ _SWEEP = tuple(
     Column(key, key.replace("_", " "))
     for key in ("number", "begun_at", "ended_at", "looked_at", "refilled", "unreadable", "deposited")
 )
-_NAMED = "a zone's canister, or its id where it is known here"
+_NAMED = "a zone's canister or id"
 
 
 def register(commands: Subparsers, add: Add) -> None:
@@ -68,6 +69,7 @@ def register(commands: Subparsers, add: Add) -> None:
         *fleet_battery.register(actions, add),
         *fleet_code.register(actions, add),
         *fleet_rollout.register(actions, add),
+        *fleet_policy.register(actions, add),
     ]
     for command in added:
         command.add_argument("--factory", metavar="PRINCIPAL", help="the factory (default: the deployed one)")
@@ -120,7 +122,7 @@ def _add_overview(actions: Subparsers, add: Add) -> list[argparse.ArgumentParser
 
 def _list(context: Context) -> Result:
     desk = Desk(context)
-    rows, columns = fleet.children(desk.readings, desk.factory), _CHILDREN
+    rows, columns = desk.zones(), _CHILDREN
     if desk.options.ask:
         with counting("zones asked") as progress:
             rows, columns = fleet.ask_all(desk.agent, rows, progress), _ASKED
@@ -144,6 +146,9 @@ def _child_status(desk: Desk) -> Result:
             "`zones fleet list` lists them",
         )
     row = fleet.child_row(child, fleet.release_versions(desk.factory))
+    entry = desk.index.zone(canister)
+    if entry is not None:
+        row |= fleet.index_row(entry)
     row.update(fleet.ask(desk.agent, row["canister"]))
     controllers = desk.agent.canister_controllers(canister)
     row["controllers"] = [to_text(controller) for controller in controllers]
@@ -152,6 +157,7 @@ def _child_status(desk: Desk) -> Result:
         f"{'paid to it':<12} {cycles_text(row['paid'])} ever; {cycles_text(row['quota_used'])} of "
         f"{cycles_text(row['quota_limit'])} of its quota",
         f"{'controllers':<12} {', '.join(row['controllers']) or 'none'}",
+        f"{'owners':<12} {', '.join(row.get('owners', [])) or 'none'}",
     ]
     if desk.options.full:
         with explaining(desk.options.identity):
@@ -216,7 +222,9 @@ def _report(context: Context) -> Result:
     desk = Desk(context)
     path = Path(desk.options.file)
     with counting("zones read") as progress:
-        report = collect(context.url, int(time.time()), desk.factory, desk.battery, desk.readings, progress)
+        report = collect(
+            context.url, int(time.time()), desk.factory, desk.battery, desk.readings, desk.zones(), progress
+        )
     try:
         path.write_text(page(report))
     except OSError as error:

@@ -1,4 +1,4 @@
-"""`zones fleet refill|deposits|alerts|policy`: what the battery gives to whom, and what it has to say.
+"""`zones fleet refill|refund|deposits|alerts`: what the battery gives to whom, and what it has to say.
 
 Not for code or admins (`fleet_code`).
 """
@@ -6,11 +6,9 @@ Not for code or admins (`fleet_code`).
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
-from localnet.principal import to_text
+from localnet.principal import from_text, to_text
 from zones import checks, fleet
-from zones.battery import CYCLES_FIGURES, OTHER_FIGURES
 from zones.commands import Add, Subparsers
 from zones.commands.fleet_desk import LAST, NUMBER, Desk, counting, explaining, newest
 from zones.context import ATTENTION, Context, Result, checked, cycles_text
@@ -36,19 +34,6 @@ _ALERTS = (
     Column("cleared_at", "cleared", time_shown),
     Column("details", "details"),
 )
-_MEANINGS = {
-    "min_top_up": "least that a child may ask for",
-    "child_limit": "most that a child gets in a day",
-    "shared_limit": "most that a child others control, too, gets in 30 days",
-    "refill_below": "a child is refilled below this balance",
-    "refill_to": "what a child is refilled to",
-    "reserve": "least that the battery keeps",
-    "runway_days": "a child is refilled below this many days of its burn",
-    "reserve_days": "days of its own burn that the battery keeps",
-    "alert_days": "a runway below this many days is an alert",
-    "sweep_seconds": "how often the battery looks at its children",
-}
-QUOTA, QUOTA_SECONDS = "quota", "quota_seconds"
 
 
 def register(actions: Subparsers, add: Add) -> list[argparse.ArgumentParser]:
@@ -65,7 +50,6 @@ def register(actions: Subparsers, add: Add) -> list[argparse.ArgumentParser]:
         _add_refill(actions, add),
         _add_deposits(actions, add),
         _add_alerts(actions, add),
-        _add_policy(actions, add),
     ]
 
 
@@ -77,7 +61,7 @@ def _add_refill(actions: Subparsers, add: Add) -> argparse.ArgumentParser:
         _refill,
         "zones fleet refill rwlgt-iiaaa-aaaaa-aaaaa-cai",
     )
-    command.add_argument("zones", nargs="*", metavar="ZONE", help="a zone's canister, or its id where it is known here")
+    command.add_argument("zones", nargs="*", metavar="ZONE", help="a zone's canister or id")
     command.add_argument("--all", action="store_true", help="all zones of the factory")
     return command
 
@@ -118,42 +102,12 @@ def _add_last(command: argparse.ArgumentParser, what: str) -> None:
     )
 
 
-def _add_policy(actions: Subparsers, add: Add) -> argparse.ArgumentParser:
-    command = add(
-        actions,
-        "policy",
-        "show or set what a zone gets and when, and what the battery keeps",
-        _policy,
-        "zones fleet policy --refill-to 2T --quota 20T",
-    )
-    for name in CYCLES_FIGURES:
-        command.add_argument(
-            _option(name),
-            type=checked(checks.cycles_limit),
-            metavar="CYCLES",
-            help=f"{_MEANINGS[name]}; 2T, 500B, none",
-        )
-    for name in OTHER_FIGURES:
-        command.add_argument(_option(name), type=checked(checks.whole), metavar="N", help=_MEANINGS[name])
-    command.add_argument(
-        "--quota", type=checked(checks.cycles_limit), metavar="CYCLES", help="most that all children get in a window"
-    )
-    command.add_argument(
-        "--quota-seconds", type=checked(checks.positive), metavar="N", help="length of that window (default: as it is)"
-    )
-    return command
-
-
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
 def _refill(context: Context) -> Result:
     desk = Desk(context, signed=True)
     named = desk.options.zones
     if bool(named) == desk.options.all:
         raise UserError("which zones are to be refilled?", "name their canisters, or give --all for all of them")
-    canisters = [desk.canister(zone) for zone in named] or [child["canister"] for child in desk.readings.children()]
+    canisters = [desk.canister(zone) for zone in named] or [from_text(row["canister"]) for row in desk.zones()]
     with counting("refilled") as progress:
         rows = list(fleet.refill(desk.battery, canisters, progress))
     faults = {row["fault"] for row in rows}
@@ -199,35 +153,3 @@ def _alerts(context: Context) -> Result:
     is_open = any(row["cleared_at"] is None for row in rows)
     none = "no alert was ever raised" if desk.options.all else "no alert is open"
     return desk.listing("alerts", Table(_ALERTS, rows), none, exit_code=ATTENTION if is_open else 0)
-
-
-def _policy(context: Context) -> Result:
-    given = {name: getattr(context.options, name) for name in _MEANINGS}
-    changes = {name: figure for name, figure in given.items() if figure is not None}
-    quota, seconds = context.options.quota, context.options.quota_seconds
-    is_quota = quota is not None or seconds is not None
-    desk = Desk(context, signed=bool(changes) or is_quota)
-    with explaining(desk.options.identity):
-        if changes:
-            desk.battery.set_policy(changes)
-        if is_quota:
-            now = desk.battery.quota()
-            desk.battery.set_quota(now.limit if quota is None else quota, seconds or now.seconds)
-    now = desk.battery.quota()
-    figures = {**desk.battery.policy(), QUOTA: now.limit, QUOTA_SECONDS: now.seconds}
-    rows = [{"figure": name, "value": figures[name], "meaning": meaning} for name, meaning in _meanings().items()]
-    columns = (Column("figure", "figure"), Column("value", "value", right=True), Column("meaning", "meaning"))
-    shown = [{**row, "value": _figure_text(row["figure"], row["value"])} for row in rows]
-    return Result(desk.summary(policy=figures), Table(columns, shown).lines(), Table(columns, rows))
-
-
-def _meanings() -> dict[str, str]:
-    return {
-        **_MEANINGS,
-        QUOTA: "most that all children get in a window",
-        QUOTA_SECONDS: "length of that window",
-    }
-
-
-def _figure_text(name: str, value: Any) -> str:
-    return cycles_text(value) if name in (*CYCLES_FIGURES, QUOTA) else str(value)

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from localnet.principal import to_text
-from zones import checks
+from zones import checks, fleet
 from zones.battery import Battery
 from zones.context import Context, Progress, Result
 from zones.errors import RejectedError, UserError
@@ -20,6 +20,7 @@ from zones.identity import Anonymous
 from zones.readings import Readings
 from zones.rollouts import Rollouts
 from zones.tables import Column, Table
+from zones.zone_index import ZoneIndex
 
 LAST = 50
 """How many entries of a log are shown unless told."""
@@ -39,16 +40,30 @@ class Desk:
         self.battery = Battery(self.agent, factory)
         self.readings = Readings(self.agent, factory)
         self.rollouts = Rollouts(self.agent, factory)
+        self.index = ZoneIndex(self.agent, factory)
 
     def canister(self, named: str) -> bytes:
-        """Return the canister of a zone that is named by its canister, or by its id where it is known here."""
+        """Return the canister of a zone that is named by its canister or by its id.
+
+        An id stands for the zone that was made from here, else for the one that its contract vouches for, else for the
+        only one there is.
+        """
         known = self.context.state.find_zone(self.context.url, named)
-        if known is None and named.startswith("0x"):
-            raise UserError(
-                f"zone {checks.zone_id(named)} was not made from this state folder",
-                "name its canister: `zones fleet list` shows it",
-            )
-        return checks.principal(known.canister if known else named)
+        if known is not None or not named.startswith("0x"):
+            return checks.principal(known.canister if known else named)
+        canonical, zones = self.index.of_id(checks.zone_id(named))
+        if canonical is not None or len(zones) == 1:
+            return canonical or zones[0]["canister"]
+        raise UserError(
+            f"{len(zones)} zones of the factory have the id {named}, and its contract vouches for none"
+            if zones
+            else f"the factory has no zone {named}",
+            "name its canister: " + (", ".join(to_text(zone["canister"]) for zone in zones) or "`zones fleet list`"),
+        )
+
+    def zones(self) -> list[dict[str, Any]]:
+        """Return a row for each zone of the factory."""
+        return fleet.children(self.readings, self.factory, self.index)
 
     def summary(self, **data: Any) -> dict[str, Any]:
         """Return what `--json` shows, under the network and the factory."""

@@ -88,9 +88,7 @@ def _add_single(actions: Subparsers, add: Add) -> list[argparse.ArgumentParser]:
         actions, "start", "start zones that are stopped", _start_zones, "zones fleet start rwlgt-iiaaa-aaaaa-aaaaa-cai"
     )
     for command in (upgrade, start):
-        command.add_argument(
-            "zones", nargs="+", metavar="ZONE", help="a zone's canister, or its id where it is known here"
-        )
+        command.add_argument("zones", nargs="+", metavar="ZONE", help="a zone's canister or id")
     return [upgrade, start]
 
 
