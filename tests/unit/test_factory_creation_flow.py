@@ -1,0 +1,253 @@
+"""The creation of a zone against a platform that fails, or loses an answer, at any one of its calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from kybra import Principal, ic
+
+from factory import context, control, creation, examination, installation, pool, settling, state
+from factory.children import LIVE as CHILD_LIVE
+from factory.children import SOVEREIGN
+from factory.zones import CREATED, FAILED, LIVE, RESERVED, Creation
+from tests.support.maps import maps_of
+
+T = 10**12
+FACTORY = b"\x07" * 9 + b"\x01"
+CREATOR = b"\x09" * 28 + b"\x02"
+OWNERS = [bytes([number]) * 28 + b"\x02" for number in (1, 2)]
+ZONE_ID = "0x" + "ab" * 20
+WASM_HASH = b"\x05" * 32
+
+
+class Lost(Exception):
+    """The answer of a call never arrives: its callback is gone."""
+
+
+class Platform:
+    """The management canister's effects on canisters, with one call that fails or whose answer is lost."""
+
+    def __init__(self) -> None:
+        self.controllers: dict[bytes, list[bytes]] = {}
+        self.modules: dict[bytes, bytes] = {}
+        self.calls: list[str] = []
+        self.fail_at = self.lose_at = -1
+        self.now = 10**18
+        self.balance = 100 * T
+        self.refunded = 0
+
+    def __getattr__(self, method: str) -> Callable[[Any], Any]:
+        return lambda args: Call(method, args)
+
+    def answer(self, call: Call) -> Any:
+        """Carries a call out, unless it is the one that fails."""
+        number = len(self.calls)
+        self.calls.append(call.method)
+        self.now += 1
+        self.refunded = call.cycles if number == self.fail_at else 0
+        if number == self.fail_at:
+            return SimpleNamespace(Ok=None, Err="the call was rejected")
+        ok = getattr(self, f"do_{call.method}")(call)
+        if number == self.lose_at:
+            raise Lost
+        return SimpleNamespace(Ok=ok, Err=None)
+
+    def do_create_canister(self, call: Call) -> Any:
+        canister = bytes([len(self.controllers) + 1]) * 9 + b"\x01"
+        self.controllers[canister] = [one.bytes for one in call.args["settings"]["controllers"]]
+        self.balance -= call.cycles
+        return {"canister_id": Principal.from_hex(canister.hex())}
+
+    def do_canister_info(self, call: Call) -> Any:
+        canister = call.args["canister_id"].bytes
+        controllers = [Principal.from_hex(one.hex()) for one in self.controllers[canister]]
+        return {"controllers": controllers, "module_hash": self.modules.get(canister)}
+
+    def do_stored_chunks(self, _: Call) -> Any:
+        return []
+
+    def do_upload_chunk(self, _: Call) -> Any:
+        return {"hash": b""}
+
+    def do_install_chunked_code(self, call: Call) -> Any:
+        canister = call.args["target_canister"].bytes
+        assert FACTORY in self.controllers[canister]
+        assert canister not in self.modules, "installed twice"
+        self.modules[canister] = call.args["wasm_module_hash"]
+
+    def do_update_settings(self, call: Call) -> Any:
+        canister = call.args["canister_id"].bytes
+        assert FACTORY in self.controllers[canister], "set twice"
+        self.controllers[canister] = [one.bytes for one in call.args["settings"]["controllers"]]
+
+
+class Call:
+    """A call of the management canister that is about to be made."""
+
+    def __init__(self, method: str, args: Any) -> None:
+        self.method = method
+        self.args = args
+        self.cycles = 0
+
+    def with_cycles128(self, cycles: int) -> Call:
+        self.cycles = cycles
+        return self
+
+
+def run(flow: Any, platform: Platform) -> Any:
+    """Drives a flow, with the flows in it, to its end."""
+    if not isinstance(flow, Generator):
+        return platform.answer(flow) if isinstance(flow, Call) else flow
+    try:
+        step = next(flow)
+        while True:
+            step = flow.send(run(step, platform))
+    except StopIteration as stop:
+        return stop.value
+
+
+@pytest.fixture
+def platform(monkeypatch):
+    """A factory with empty stores and a release, on a platform of its own."""
+    platform = Platform()
+    fresh = maps_of("factory")
+    for store in [value for value in vars(context).values() if type(value).__module__.startswith("factory.")]:
+        for name, value in list(vars(store).items()):
+            for map_name in vars(fresh):
+                if value is getattr(state, map_name):
+                    monkeypatch.setattr(store, name, getattr(fresh, map_name))
+    monkeypatch.setattr(context.children, "_order", None)
+    entry = SimpleNamespace(version=1, chunks=1, chunk_hashes=[b"chunk"])
+    monkeypatch.setattr(context.releases, "current", lambda: (WASM_HASH, entry), raising=False)
+    monkeypatch.setattr(context.releases, "entry", lambda wasm_hash: entry if wasm_hash == WASM_HASH else None)
+    monkeypatch.setattr(context.releases, "chunk", lambda *_: b"chunk")
+    monkeypatch.setattr(context.open_calls, "_started", {})
+    monkeypatch.setattr(context.battery, "reserve_cycles", lambda: 5 * T)
+    for module in (creation, examination, installation, control, pool, settling):
+        monkeypatch.setattr(module, "management", platform)
+    monkeypatch.setattr(ic, "time", lambda: platform.now)
+    monkeypatch.setattr(ic, "id", lambda: Principal.from_hex(FACTORY.hex()))
+    monkeypatch.setattr(ic, "canister_balance128", lambda: platform.balance)
+    monkeypatch.setattr(ic, "msg_cycles_available128", lambda: 3 * T)
+    monkeypatch.setattr(ic, "msg_cycles_accept128", lambda amount: amount)
+    monkeypatch.setattr(ic, "candid_encode", lambda text: text.encode())
+    monkeypatch.setattr(ic, "msg_cycles_refunded128", lambda: platform.refunded)
+    return platform
+
+
+def wish(**changes: Any) -> Creation:
+    asked = Creation(CREATOR, ZONE_ID, "host", "/", b"")
+    asked.custody, asked.owners, asked.funding = SOVEREIGN, list(OWNERS), 2
+    for name, value in changes.items():
+        setattr(asked, name, value)
+    return asked
+
+
+def ask(platform: Platform, **changes: Any) -> tuple[bytes, str]:
+    return run(creation.make_zone(wish(**changes), None, None), platform)
+
+
+CALLS = ["create_canister", "stored_chunks", "upload_chunk", "install_chunked_code", "update_settings"]
+
+
+def whole(platform: Platform, canister: bytes) -> None:
+    """One canister came to be, and all is known of it."""
+    assert list(platform.controllers) == [canister]
+    assert platform.modules == {canister: WASM_HASH}
+    assert platform.controllers[canister] == OWNERS
+    child = context.children.get(canister)
+    assert child is not None
+    assert child.stage == CHILD_LIVE
+    assert context.battery.is_child(canister)
+    assert stage(context.creations.at(CREATOR, ZONE_ID)) == LIVE
+
+
+def stage(number: int) -> int:
+    """How far a creation got."""
+    found = context.creations.get(number)
+    assert found is not None
+    return found.stage
+
+
+def test_a_creation_takes_these_calls(platform):
+    canister, fault = ask(platform)
+    assert fault == ""
+    assert platform.calls == CALLS
+    whole(platform, canister)
+
+
+@pytest.mark.parametrize("number", range(len(CALLS)))
+def test_a_call_that_fails_costs_no_canister_and_the_next_request_ends_it(platform, number):
+    platform.fail_at = number
+    canister, fault = ask(platform)
+    assert canister == b""
+    assert "the call was rejected" in fault
+    assert context.open_calls.count(platform.now) == 0
+    at = context.creations.at(CREATOR, ZONE_ID)
+    assert (at == 0) == (number == 0)
+    if number == 0:
+        assert stage(1) == FAILED
+    platform.now += 60 * 10**9
+    canister, fault = ask(platform)
+    assert fault == ""
+    whole(platform, canister)
+
+
+@pytest.mark.parametrize("number", range(1, len(CALLS)))
+def test_a_step_whose_answer_was_lost_is_read_and_not_repeated(platform, number):
+    platform.lose_at = number
+    with pytest.raises(Lost):
+        ask(platform)
+    assert context.open_calls.count(platform.now) == 1
+    context.open_calls._started.clear()  # the upgrade that lost it
+    platform.now += 60 * 10**9
+    canister, fault = ask(platform)
+    assert fault == ""
+    whole(platform, canister)
+
+
+def test_a_canister_whose_id_was_lost_is_never_created_again_but_named_by_an_admin(platform):
+    platform.lose_at = 0
+    with pytest.raises(Lost):
+        ask(platform)
+    (canister,) = platform.controllers
+    platform.now += 601 * 10**9
+    assert "an admin settles it (settle_creation)" in ask(platform)[1]
+    context.open_calls._started.clear()
+    assert "an admin settles it (settle_creation)" in ask(platform)[1]
+    assert platform.calls == ["create_canister"]
+    platform.controllers[b"other"] = [CREATOR]
+    assert "the factory does not control" in run(settling.settle(1, b"other"), platform)
+    del platform.controllers[b"other"]
+    assert run(settling.settle(1, canister), platform) == ""
+    assert stage(1) == CREATED
+    platform.now += 60 * 10**9
+    assert ask(platform) == (canister, "")
+    whole(platform, canister)
+
+
+def test_a_lost_creation_without_a_canister_gives_its_place_and_share_back(platform):
+    platform.lose_at = 0
+    with pytest.raises(Lost):
+        ask(platform, custody=1, owners=[], funding=1)
+    count, cycles = context.creation_rules.share(False)
+    assert (count.used, cycles.used) == (1, 2 * T)
+    assert run(settling.settle(1, b""), platform) == "its call is open: wait for its answer"
+    context.open_calls._started.clear()
+    assert stage(1) == RESERVED
+    assert run(settling.settle(1, b""), platform) == ""
+    count, cycles = context.creation_rules.share(False)
+    assert (count.used, cycles.used, context.creations.at(CREATOR, ZONE_ID)) == (0, 0, 0)
+
+
+def test_taking_up_again_leaves_the_reserve_alone(platform):
+    platform.fail_at = 3
+    ask(platform)
+    platform.now += 60 * 10**9
+    platform.balance = 5 * T
+    assert "the reserve of 5000000000000 is never touched" in ask(platform)[1]
+    platform.balance = 6 * T
+    assert ask(platform)[1] == ""
