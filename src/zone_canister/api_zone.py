@@ -5,7 +5,15 @@ from kybra import Async, Manual, Principal, ic, nat, query, text, update
 from canister_kit import layout
 from canister_kit.cycles import TransferCyclesResult
 from zone_canister import state
-from zone_canister.candid_types import AggregateStatusV1, Controllers, MaintenanceArgs, MaintenanceResult, ZoneHealth
+from zone_canister.candid_types import (
+    AggregateStatusV1,
+    Controllers,
+    CustodyKind,
+    MaintenanceArgs,
+    MaintenanceResult,
+    ZoneCustody,
+    ZoneHealth,
+)
 from zone_canister.config import LOW_BALANCE, TOPUP_CYCLES
 from zone_canister.context import (
     MANAGEMENT_CANISTER,
@@ -23,6 +31,14 @@ from zone_canister.services import BatteryService, StatusService
 from zone_canister.upkeep import work_soon
 
 VERSION = 1000
+FACTORY_CAN_AT_LEAST = ["give cycles"]
+FACTORY_CAN = [
+    *FACTORY_CAN_AT_LEAST,
+    "replace the code",
+    "read and erase what is stored",
+    "stop and delete the canister",
+    "change settings and controllers",
+]
 
 
 @query
@@ -93,6 +109,27 @@ def get_controllers() -> Controllers:
         "controllers": [Principal.from_hex(principal.hex()) for principal in controllers.all()],
         "read_at": read_at or None,
     }
+
+
+@query
+def get_custody() -> ZoneCustody:
+    """Who controls the zone and what the factory can do to it, by the controllers read last; null before that."""
+    factory, known = config.battery(), controllers.all()
+    read_at = controllers.read_at() or None
+    return {
+        "custody": None if read_at is None else custody_of(factory, known),
+        "factory": Principal.from_hex(factory.hex()),
+        "factory_can": [] if read_at is None else FACTORY_CAN if factory in known else FACTORY_CAN_AT_LEAST,
+        "controllers": [Principal.from_hex(principal.hex()) for principal in known],
+        "read_at": read_at,
+    }
+
+
+def custody_of(factory: bytes, known: list[bytes]) -> CustodyKind:
+    """What these controllers mean."""
+    if factory not in known:
+        return {"sovereign": None}
+    return {"managed": None} if len(known) == 1 else {"shared": None}
 
 
 @update(guard=require_signature)

@@ -52,6 +52,20 @@ class Controllers(Record):
     read_at: Opt[nat64]
 
 
+class CustodyKind(Variant, total=False):
+    managed: null
+    shared: null
+    sovereign: null
+
+
+class ZoneCustody(Record):
+    custody: Opt[CustodyKind]
+    factory: Principal
+    factory_can: Vec[text]
+    controllers: Vec[Principal]
+    read_at: Opt[nat64]
+
+
 class MaintenanceArgs(Record):
     on: bool
     restoring: bool

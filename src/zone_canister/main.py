@@ -49,6 +49,7 @@ from zone_canister.api_zone import (
     VERSION,
     get_aggregate_status_v1,
     get_controllers,
+    get_custody,
     get_cycles_balance,
     get_health,
     get_installation_id,

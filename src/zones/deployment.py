@@ -26,6 +26,10 @@ from zones.zone import ADMIN_ROLE, MEMBER_ROLE, Zone
 DEFAULT_CYCLES = 20_000_000_000_000
 """Cycles a factory is created with on a local network; a zone takes 1.5 T of them."""
 
+LOCAL_CREATIONS = 1_000
+LOCAL_CREATION_CYCLES = 10_000_000_000_000_000
+"""Zones a day and their cycles on a local network, where there are no strangers to keep from spending the battery."""
+
 Progress = Callable[[str, int, int], None]
 """Called with (what is done, bytes done, bytes in all)."""
 
@@ -106,6 +110,8 @@ def deploy(
             raise
     if agent.sender() not in client.admins():
         client.add_admin(agent.sender())
+    if contract_of(state, agent.url) is not None:
+        client.allow_creations(LOCAL_CREATIONS, LOCAL_CREATION_CYCLES)
     release = client.release()
     published = release is None or release["wasm_hash"] != zone_wasm.digest
     if published:

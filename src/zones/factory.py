@@ -69,6 +69,19 @@ _AUDIT = Method(
     [c.record(entries=c.vec(_ACT), next_number=c.NAT64)],
     query=True,
 )
+_POLICY = Method("get_creation_policy", [], [c.record(daily_creations=c.NAT32)], query=True)
+_SET_POLICY = Method(
+    "set_creation_policy",
+    [
+        c.record(
+            daily_creations=c.opt(c.NAT32),
+            daily_cycles=c.opt(c.NAT),
+            unproven_creations=c.opt(c.NAT32),
+            unproven_cycles=c.opt(c.NAT),
+        )
+    ],
+    [c.variant(ok=c.NULL, err=c.TEXT)],
+)
 _CREATE = Method("create_zone_availability_canister", [c.TEXT, c.TEXT, c.TEXT], [c.PRINCIPAL])
 _CREATE_WITH_TOKEN = Method(
     "create_zone_availability_canister_with_token", [c.TEXT, c.TEXT, c.TEXT, c.opt(c.BLOB)], [c.PRINCIPAL]
@@ -142,6 +155,18 @@ class Factory:
     def release_chunk(self, wasm_hash: bytes, index: int) -> bytes:
         """Return one chunk of a release's gzipped Wasm."""
         return ok_or_raise("get_release_chunk", _CHUNK(self.agent, self.canister, wasm_hash, index))
+
+    def allow_creations(self, daily: int, cycles: int) -> None:
+        """Let anybody have so many zones a day created, for so many cycles in all; for admins."""
+        if _POLICY(self.agent, self.canister)["daily_creations"] == daily:
+            return
+        change = {
+            "daily_creations": daily,
+            "daily_cycles": cycles,
+            "unproven_creations": daily,
+            "unproven_cycles": cycles,
+        }
+        ok_or_raise("set_creation_policy", _SET_POLICY(self.agent, self.canister, change))
 
     def create_zone(self, zone_id: str, rpc_host: str, rpc_path: str, call_token: bytes | None) -> bytes:
         """Ask for a zone canister; returns its principal, the same when it was asked before by the same caller.

@@ -69,6 +69,29 @@ def test_owners_take_custody_when_what_is_owed_was_repaid_and_each_accepted(fact
     assert (label, "the factory does not control this zone" in fault) == ("err", True)
 
 
+def test_a_zone_shows_who_controls_it_and_what_the_factory_can_do(factory, zone, zone_build):
+    itself = Actor(factory.network, Principal(zone), zone_build.did)
+    told = itself.call("get_custody")
+    assert (told["custody"], told["factory"], told["factory_can"], told["read_at"]) == (
+        None,
+        factory.id.bytes,
+        [],
+        None,
+    )
+    itself.call("refresh_controllers", sender=member(9))
+    told = itself.call("get_custody")
+    assert (told["custody"], told["controllers"]) == (("managed", None), [factory.id.bytes])
+    assert "read and erase what is stored" in told["factory_can"]
+    assert told["read_at"] > 0
+    factory.call("waive_repayment", zone, sender=TEAM)
+    for custody in ("shared", "sovereign"):
+        factory.call("offer_custody", offer(zone, custody, 1), sender=member(1))
+        factory.network.advance(60)
+        itself.call("refresh_controllers", sender=member(9))
+        assert itself.call("get_custody")["custody"] == (custody, None)
+    assert itself.call("get_custody")["factory_can"] == ["give cycles"]
+
+
 def test_an_admin_may_waive_what_is_owed_and_it_is_on_record(factory, zone):
     assert factory.call("waive_repayment", zone, sender=TEAM) == ("ok", None)
     assert factory.call("offer_custody", offer(zone, "sovereign", 1), sender=member(1)) == ("ok", None)
