@@ -24,7 +24,7 @@ from zones.state import State, ZoneRecord
 from zones.zone import ADMIN_ROLE, MEMBER_ROLE, Zone
 
 DEFAULT_CYCLES = 20_000_000_000_000
-"""Cycles a factory is created with on a local network; a zone takes 1.5 T of them."""
+"""Cycles a factory is created with on a local network; a zone takes 2 T of them."""
 
 LOCAL_CREATIONS = 1_000
 LOCAL_CREATION_CYCLES = 10_000_000_000_000_000
