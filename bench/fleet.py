@@ -16,12 +16,14 @@ from pathlib import Path
 
 os.environ.setdefault("POCKET_IC_BIN", str(Path(sys.executable).parent / "localnet"))
 
+from factory.sweep import BEAT_SECONDS
 from tests.support.builds import built
 from tests.support.factories import T, deploy_factory
 from tests.support.fleets import DAY, SWEEP_SECONDS, Fleet
 from tests.support.network import Network
 
 SWEEPS = 40
+BEATS = 60
 G = 10**9
 
 
@@ -32,6 +34,8 @@ class Row:
     children: int
     idle_cycles_a_day: int
     """Cycles for the factory's memory alone."""
+    cycles_a_beat: int
+    """Cycles for a look at the clock, every 300 s."""
     cycles_a_sweep: int
     cycles_a_child: int
     rounds_a_sweep: int
@@ -57,8 +61,17 @@ def measure(size: int) -> Row:
         burnt = before - network.cycles(factory.id) - status["passed_on"]
         idle = status_of(network, fleet)
         a_sweep = (burnt - idle * SWEEPS * SWEEP_SECONDS // DAY) // SWEEPS
+        beat = cycles_a_beat(network, fleet, idle)
         pages = factory.call("get_stable64_size")
-    return Row(size, idle, a_sweep, a_sweep // size, rounds // SWEEPS, pages, empty)
+    return Row(size, idle, beat, a_sweep, a_sweep // size, rounds // SWEEPS, pages, empty)
+
+
+def cycles_a_beat(network: Network, fleet: Fleet, idle: int) -> int:
+    """What the timer takes when nothing is due."""
+    before = network.cycles(fleet.factory.id)
+    for _ in range(BEATS):
+        network.advance(BEAT_SECONDS)
+    return (before - network.cycles(fleet.factory.id) - idle * BEATS * BEAT_SECONDS // DAY) // BEATS
 
 
 def status_of(network: Network, fleet: Fleet) -> int:
