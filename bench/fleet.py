@@ -35,7 +35,7 @@ class Row:
     idle_cycles_a_day: int
     """Cycles for the factory's memory alone."""
     cycles_a_beat: int
-    """Cycles for a look at the clock, every 300 s."""
+    """Cycles for a look at the clock, every 600 s."""
     cycles_a_sweep: int
     cycles_a_child: int
     rounds_a_sweep: int

@@ -98,10 +98,6 @@ class Alerts:
         for kind in range(1, LAST_KIND + 1):
             self.report(False, kind, canister, "", now)
 
-    def is_open(self, kind: int, canister: bytes) -> bool:
-        """Whether an alert is open."""
-        return self._open.contains_key(bytes([kind]) + canister)
-
     def page(self, before: int | None, most: int) -> list[Alert]:
         """Alerts with numbers below `before`, newest first, at most so many and at most 200."""
         next_number, oldest = self.ends()

@@ -11,7 +11,7 @@ from kybra import Async, ic, void
 from canister_kit.in_flight import SECOND
 from factory.alerts import BATTERY_LOW, LOW_RUNWAY, UNREACHABLE, UNUSUAL_BURN
 from factory.battery import Need
-from factory.children import LIVE
+from factory.children import LIVE, RETIRED
 from factory.context import (
     alerts,
     battery,
@@ -33,7 +33,7 @@ from factory.policy import DAY
 from factory.principals import to_principal
 from factory.services import ChildStatus, management
 
-BEAT_SECONDS = 300
+BEAT_SECONDS = 600
 LANES = 4
 SLICE = 8
 NOT_FOUND = "Rejection code 3"
@@ -117,6 +117,8 @@ def report_battery(balance: int) -> None:
 def look_at(canister: bytes) -> Async[void]:
     """Reads one child and refills it when it runs low."""
     child = children.get(canister)
+    if child is not None and child.stage == RETIRED:
+        alerts.clear_all(canister, ic.time())
     if child is None or child.stage != LIVE or not battery.is_child(canister):
         return
     if not child.controlled:
@@ -128,9 +130,8 @@ def look_at(canister: bytes) -> Async[void]:
         return
     reading, burn = keep_reading(canister, answer.Ok)
     yield refill_if_low(canister, reading, burn)
-    burn_days = policy.get("alert_days")
     runway = fuel.get(canister).runway(burn)
-    is_low = runway is not None and runway < burn_days * DAY
+    is_low = runway is not None and runway < policy.get("alert_days") * DAY
     alerts.report(is_low, LOW_RUNWAY, canister, f"{reading.balance} cycles at {burn} a day", ic.time())
 
 

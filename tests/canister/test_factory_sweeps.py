@@ -82,7 +82,7 @@ def test_a_fleet_lives_through_30_days_on_the_timer_alone(network, factory_build
     # FULL_FLEET=1 (make test-fleet): 100 children; otherwise the same days with fewer.
     size = 100 if FULL else 8
     days = 30 if FULL else 12
-    factory = deploy_factory(network, factory_build, (2 * size + 40) * T)
+    factory = deploy_factory(network, factory_build, (3 * size + 40) * T)
     fleet = Fleet(network, factory)
     fleet.grow([(number * 37 % 100) * G // (1 if number % 4 == 0 else 3) for number in range(size)])
     born = fleet.balances()
@@ -90,11 +90,13 @@ def test_a_fleet_lives_through_30_days_on_the_timer_alone(network, factory_build
         status = fleet.sweep()
         assert status["balance"] >= status["reserve"] >= 5 * T
     held = fleet.balances()
+    burns = {child.bytes: burn for child, burn in fleet.children.items()}
     for child in fleet.pages(50):
         assert child["balance"] > child["freezing"]
         assert child["state"] == ("running", None)
-        # 1.45 T and more at no more than 100 G a day.
-        assert child["runway_days"] is None or child["runway_days"] >= 14
+        # 1.45 T and more at no more than 100 G a day; a burner takes its cycles once between sweeps, or twice.
+        assert child["balance"] - child["freezing"] > 14 * burns[child["canister"]]
+        assert child["recent_burn"] < 1.6 * burns[child["canister"]] + 2 * G
     alerts = factory.call("get_alerts", False, None, 200)["entries"]
     assert {alert["kind"][0] for alert in alerts} <= {"quota_reached", "battery_low"}
     sums = factory.call("get_deposits", None, 0)["sums"]

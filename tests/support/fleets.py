@@ -7,6 +7,7 @@ from typing import Any
 
 from ic.principal import Principal
 
+from factory.sweep import BEAT_SECONDS
 from tests.localnet.wat import canister
 from tests.support.actor import Actor
 from tests.support.factories import T, publish, set_policy
@@ -14,7 +15,6 @@ from tests.support.network import Network
 from tests.support.zones import RPC_HOST, member
 
 DAY = 86_400
-BURN_SECONDS = 21_000
 SWEEP_SECONDS = 21_600
 
 BURNER = """
@@ -25,7 +25,7 @@ BURNER = """
   (drop (call $global_timer_set (i64.add (call $time) (i64.const 21000000000000)))))
 (func $burn
   (call $cycles_burn128 (i64.const 0)
-    (i64.div_u (i64.mul (global.get $rate) (i64.sub (call $time) (global.get $since))) (i64.const 1000000000))
+    (i64.mul (global.get $rate) (i64.div_u (i64.sub (call $time) (global.get $since)) (i64.const 1000000000)))
     (i32.const 100)))
 (func (export "canister_init") (call $again))
 (func (export "canister_update burn_at")
@@ -77,7 +77,7 @@ class Fleet:
                     return status
                 self.network.tick()
                 self.ticks += 1
-            self.network.advance(300)
+            self.network.advance(BEAT_SECONDS)
         raise AssertionError(f"no sweep ended: {self.status()['sweep']}")
 
     def status(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factory import context, sweep
-from factory.children import LIVE, Child
+from factory.children import LIVE, RETIRED, Child
 from factory.deposits import deposit, refill, transfer
 from factory.fuel import DELETED, RUNNING, STOPPED, UNCONTROLLED
 from factory.fuel import UNREACHABLE as LOST
@@ -156,6 +156,18 @@ def test_foreign_code_gets_nothing_and_is_an_alert_once(platform):
     platform.canisters[child].module_hash = RELEASE
     sweep_now(platform)
     assert platform.canisters[child].balance > 1_400 * G
+    assert open_alerts() == set()
+
+
+def test_the_alerts_of_a_zone_that_has_ended_are_cleared(platform):
+    canister = add_child(platform, 1, 100 * G, module_hash=FOREIGN)
+    sweep_now(platform)
+    assert open_alerts() == {(2, canister)}
+    child = context.children.get(canister)
+    assert child is not None
+    child.stage = RETIRED
+    context.children.put(canister, child)
+    sweep_now(platform)
     assert open_alerts() == set()
 
 
