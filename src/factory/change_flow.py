@@ -11,6 +11,7 @@ from factory import changes as steps
 from factory.changes import Change, Health, health_fault
 from factory.children import LIVE, SHARED
 from factory.context import audit, changes, children, open_calls, policy, releases, rollouts
+from factory.control import custody_key
 from factory.deposits import refill
 from factory.examination import examine
 from factory.installation import UPGRADE, install_release, install_whole
@@ -110,6 +111,9 @@ def examine_step(work: Work) -> Async[text]:
         work.change.outcome = steps.SKIPPED
         return "it is not in use"
     work.change.former_hash = child.module_hash or bytes(32)
+    if open_calls.running(custody_key(work.canister), ic.time()):
+        work.change.outcome = steps.BUSY
+        return "its custody is being handed over"
     if not child.controlled:
         work.change.outcome = steps.SKIPPED
         return "the factory does not control it"

@@ -6,7 +6,7 @@ Flows: read who controls it, set what differs. Not for who may want that (`custo
 from kybra import Async, ic, text
 
 from factory.birth import controllers_of, only_controllers
-from factory.context import children, open_calls
+from factory.context import changes, children, open_calls
 from factory.examination import examine
 from factory.principals import to_principal, to_text
 from factory.services import management
@@ -50,6 +50,10 @@ def hand_over(canister: bytes) -> Async[text]:
     key = custody_key(canister)
     if open_calls.running(key, ic.time()):
         return "this transfer is being carried out: ask again in a few seconds"
+    # A child is stopped for a while when its code changes: only who controls it then can start it again.
+    fault = changes.fault(canister)
+    if fault:
+        return fault
     owners, custody = list(child.offered), child.offered_custody
     open_calls.start(key, ic.time())
     fault = yield set_controllers(canister, controllers_of(custody, owners), False)

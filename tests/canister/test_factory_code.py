@@ -12,7 +12,7 @@ from tests.support.actor import Actor, init_argument
 from tests.support.factories import T, Wallet, deploy_factory, publish, rejection, set_policy, wish
 from tests.support.network import CallRejected
 from tests.support.variants import build_zone_variant
-from tests.support.zones import RPC_HOST, TEAM, ZONE_ID, join, key_id, member, zone_init
+from tests.support.zones import RPC_HOST, TEAM, ZONE_ID, ask_role, join, key_id, member, role_answer, zone_init
 
 VERSION = ("\nVERSION = 1000\n", "\nVERSION = 1001\n")
 TRAPS = (
@@ -186,3 +186,25 @@ def test_a_sovereign_child_is_left_to_its_owners(factory, shared, next_release, 
     assert "does not control" in refused(factory, "upgrade_code", shared.id.bytes, digest, EMPTY)
     with pytest.raises(CallRejected):
         admin(factory, "start_canister", shared.id.bytes)
+
+
+def test_custody_is_not_handed_over_while_the_code_changes(factory, shared, next_release):
+    publish(factory, next_release, 1001)
+    assert factory.call("accept_release", shared.id.bytes, 1001, sender=member(1)) == ("ok", None)
+    offer = {"canister": shared.id.bytes, "custody": ("sovereign", None), "owners": OWNERS}
+    call, outcall = ask_role(shared, 2)
+    plan = {"release": 1001, "canary": 0, "batch": 1, "pause_on_failures": 1}
+    assert admin(factory, "start_rollout", plan) == ("ok", 1)
+    factory.network.advance(3)
+    assert factory.call("get_code_change", shared.id.bytes)["step"] == "stop"
+    label, text = factory.call("offer_custody", offer, sender=member(1))
+    assert (label, "is being changed (step stop)" in text) == ("err", True)
+    factory.network.answer(outcall, role_answer(200))
+    with pytest.raises(CallRejected):
+        shared.wait("update_role", call)
+    factory.network.advance(15)
+    assert shared.call("get_version") == 1001
+    assert factory.call("offer_custody", offer, sender=member(1))[0] == "ok"
+    factory.network.advance(3)
+    with pytest.raises(CallRejected, match=r"ontroller"):
+        factory.network.stop(shared.id, sender=factory.id)
