@@ -98,6 +98,8 @@ _LEDGER_FAULTS = {
 }
 _REFUND = Method("refund", [], [c.opt(c.variant(Ok=c.NAT, Err=c.variant(**_LEDGER_FAULTS)))])
 _REFUND_ACCOUNT = Method("get_refund_account", [], [c.PRINCIPAL], query=True)
+_REFUND_LEDGER = Method("get_refund_ledger", [], [c.PRINCIPAL], query=True)
+_SET_REFUND_ACCOUNT = Method("set_refund_account", [c.PRINCIPAL, c.opt(c.PRINCIPAL)], [_ACK])
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,15 @@ class Battery:
     def refund_account(self) -> bytes:
         """Return whom `refund` sends what lies on the factory's account at the cycles ledger."""
         return _REFUND_ACCOUNT(self.agent, self.canister)
+
+    def refund_ledger(self) -> bytes:
+        """Return the cycles ledger that `refund` calls."""
+        return _REFUND_LEDGER(self.agent, self.canister)
+
+    def set_refund_account(self, account: bytes, ledger: bytes | None) -> None:
+        """Name who gets what is refunded, and the ledger (None: mainnet's). For controllers of the factory."""
+        result = _SET_REFUND_ACCOUNT(self.agent, self.canister, account, ledger)
+        ok_or_raise("set_refund_account", result)
 
     def refund(self) -> int | None:
         """Send the cycles on the factory's account at the cycles ledger to the refund account.

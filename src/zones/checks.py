@@ -87,6 +87,15 @@ def host(text: str) -> str:
     return text
 
 
+def node(text: str) -> str:
+    """Return `text` when it is a node's host followed by its path, as in `rpc.api.moonbeam.network/`."""
+    at = text.find("/")
+    if at < 0:
+        raise UserError(f"{text!r} is no node", "give host and path without https://, as rpc.api.moonbeam.network/")
+    host(text[:at])
+    return text
+
+
 def name(text: str) -> str:
     """Return `text` when it can name an identity (and so a file)."""
     if not _NAME.match(text):

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from zones.commands import create, deploy, fleet, limits, messages, network, status, upgrade
+from zones.commands import create, custody, deploy, fleet, limits, messages, network, status, upgrade
 from zones.context import Context, Result
 from zones.errors import ZonesError
 from zones.state import STATE_VARIABLE
@@ -81,6 +81,7 @@ def parser() -> Parser:
     limits.register(commands, add)
     upgrade.register(commands, add)
     status.register(commands, add)
+    custody.register(commands, add)
     fleet.register(commands, add)
     return top
 

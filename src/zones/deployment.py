@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from localnet import candid
 from localnet.principal import from_text, to_text
 from zones import checks, management
 from zones.agent import Agent, IcAgent
+from zones.creations import Creations, Wish
 from zones.encryption import ZoneKey
 from zones.errors import CANISTER_REJECT, RejectedError, UserError
 from zones.factory import Factory
@@ -28,7 +29,7 @@ DEFAULT_CYCLES = 20_000_000_000_000
 
 LOCAL_CREATIONS = 1_000
 LOCAL_CREATION_CYCLES = 10_000_000_000_000_000
-"""Zones a day and their cycles on a local network, where there are no strangers to keep from spending the battery."""
+"""Zones a day and their cycles on a local network, half of them without a proof: no strangers spend its battery."""
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is done, bytes done, bytes in all)."""
@@ -156,10 +157,13 @@ def create_zone(
     rpc_host: str | None = None,
     rpc_path: str = "/",
     call_token: bytes | None = None,
+    owners: Sequence[bytes] = (),
+    prove: bool = False,
 ) -> ZoneRecord:
     """Ask the factory for a zone; make its key file; on the local network make `owner` its contract's admin.
 
-    Without `zone_id` and `rpc_host` (local network only) the zone's id is the address of its new key.
+    Without `zone_id` and `rpc_host` (local network only) the zone's id is the address of its new key. `owners` speak
+    for the zone in place of its creator; with `prove` the factory asks the contract whether `owner` is one of its own.
     """
     local = contract_of(state, agent.url)
     if local is None and (zone_id is None or rpc_host is None):
@@ -175,7 +179,8 @@ def create_zone(
         roles.set_token(zone_id, call_token)
         roles.save(state.roles_file)
     host = rpc_host or (local.rpc_host if local else "")
-    canister = Factory(agent, factory).create_zone(zone_id, host, rpc_path, call_token)
+    public_key = owner.public_key if prove else None
+    canister = Creations(agent, factory).create(Wish(zone_id, host, rpc_path, call_token, owners, public_key))
     if not state.key_path(zone_id).exists():
         key.save(state.key_path(zone_id))
     record = ZoneRecord(zone_id, to_text(canister), host)

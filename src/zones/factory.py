@@ -1,6 +1,6 @@
-"""Client of the factory canister: zone releases, creation of zones, children, figures.
+"""Client of the factory canister: zone releases, admins and what they did, figures.
 
-Not for installing the factory itself (`zones.deployment`). Methods of the wire contract and of releases, typed.
+Not for installing the factory itself (`zones.deployment`) or creating zones (`zones.creations`).
 """
 
 from __future__ import annotations
@@ -82,10 +82,6 @@ _SET_POLICY = Method(
     ],
     [c.variant(ok=c.NULL, err=c.TEXT)],
 )
-_CREATE = Method("create_zone_availability_canister", [c.TEXT, c.TEXT, c.TEXT], [c.PRINCIPAL])
-_CREATE_WITH_TOKEN = Method(
-    "create_zone_availability_canister_with_token", [c.TEXT, c.TEXT, c.TEXT, c.opt(c.BLOB)], [c.PRINCIPAL]
-)
 _CHILDREN_COUNT = Method("get_cycles_manager_children_count", [], [c.NAT], query=True)
 _VERSION = Method("get_version", [], [c.NAT], query=True)
 _CYCLES = Method("get_cycles_balance", [], [c.NAT], query=True)
@@ -157,25 +153,16 @@ class Factory:
         return ok_or_raise("get_release_chunk", _CHUNK(self.agent, self.canister, wasm_hash, index))
 
     def allow_creations(self, daily: int, cycles: int) -> None:
-        """Let anybody have so many zones a day created, for so many cycles in all; for admins."""
+        """Have so many zones a day created, for so many cycles in all, half of that for anybody; for admins."""
         if _POLICY(self.agent, self.canister)["daily_creations"] == daily:
             return
         change = {
             "daily_creations": daily,
             "daily_cycles": cycles,
-            "unproven_creations": daily,
-            "unproven_cycles": cycles,
+            "unproven_creations": daily // 2,
+            "unproven_cycles": cycles // 2,
         }
         ok_or_raise("set_creation_policy", _SET_POLICY(self.agent, self.canister, change))
-
-    def create_zone(self, zone_id: str, rpc_host: str, rpc_path: str, call_token: bytes | None) -> bytes:
-        """Ask for a zone canister; returns its principal, the same when it was asked before by the same caller.
-
-        `call_token` is 32 bytes or None.
-        """
-        if call_token is None:
-            return _CREATE(self.agent, self.canister, zone_id, rpc_host, rpc_path)
-        return _CREATE_WITH_TOKEN(self.agent, self.canister, zone_id, rpc_host, rpc_path, call_token)
 
     def cycles(self) -> int:
         """Return the balance in cycles."""

@@ -81,7 +81,9 @@ _BATTERY = Method(
     ],
     query=True,
 )
-_START_SWEEP = Method("start_sweep", [], [c.variant(ok=c.NULL, err=c.TEXT)])
+_ACK = c.variant(ok=c.NULL, err=c.TEXT)
+_START_SWEEP = Method("start_sweep", [], [_ACK])
+_SET_ALLOWANCE = Method("set_child_allowance", [c.PRINCIPAL, c.NAT], [_ACK])
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,10 @@ class Readings:
     def start_sweep(self) -> None:
         """Have all children looked at now; for admins."""
         ok_or_raise("start_sweep", _START_SWEEP(self.agent, self.canister))
+
+    def set_allowance(self, child: bytes, cycles_a_day: int) -> None:
+        """Set what a child that the factory does not control is given a day, 0 for nothing; for admins."""
+        ok_or_raise("set_child_allowance", _SET_ALLOWANCE(self.agent, self.canister, child, cycles_a_day))
 
 
 def _child(record: dict[str, Any]) -> dict[str, Any]:

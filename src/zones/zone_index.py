@@ -22,19 +22,29 @@ MODES = ("open", "allowlist", "closed")
 CYCLES_FIGURES = ("creation_cycles", "daily_cycles", "unproven_cycles")
 COUNT_FIGURES = ("daily_creations", "unproven_creations", "pool_size")
 
-_CUSTODY = c.variant(managed=c.NULL, shared=c.NULL, sovereign=c.NULL)
+CUSTODIES = ("managed", "shared", "sovereign")
+"""Who controls a zone's canister: the factory, the factory and owners, owners alone."""
+CUSTODY = c.variant(**dict.fromkeys(CUSTODIES, c.NULL))
+FUNDING = c.variant(sponsored=c.NULL, funded=c.NULL)
 _ENTRY = c.record(
     canister=c.PRINCIPAL,
     zone_id=c.TEXT,
     creator=c.PRINCIPAL,
     created_at=c.NAT64,
     stage=c.variant(created=c.NULL, live=c.NULL, retiring=c.NULL, retired=c.NULL),
-    custody=_CUSTODY,
-    funding=c.variant(sponsored=c.NULL, funded=c.NULL),
+    custody=CUSTODY,
+    funding=FUNDING,
     proven=c.BOOL,
     canonical=c.BOOL,
     owners=c.vec(c.PRINCIPAL),
+    offered=c.vec(c.PRINCIPAL),
+    accepted=c.vec(c.PRINCIPAL),
+    offered_custody=c.opt(CUSTODY),
+    agreed_to_retire=c.vec(c.PRINCIPAL),
     owed=c.NAT,
+    controlled=c.BOOL,
+    controllers=c.vec(c.PRINCIPAL),
+    info_read_at=c.opt(c.NAT64),
 )
 _LIST = Method("list_zones", [c.opt(c.PRINCIPAL), c.NAT32], [c.vec(_ENTRY)], query=True)
 _ZONE = Method("get_zone", [c.PRINCIPAL], [c.opt(_ENTRY)], query=True)
@@ -133,4 +143,6 @@ class ZoneIndex:
 
 
 def _entry(record: dict[str, Any]) -> dict[str, Any]:
-    return {**record, **{name: record[name][0] for name in ("stage", "custody", "funding")}}
+    words = {name: record[name][0] for name in ("stage", "custody", "funding")}
+    offered = record["offered_custody"]
+    return {**record, **words, "offered_custody": offered and offered[0]}

@@ -252,13 +252,14 @@ def test_the_policy_for_creations_is_set_with_its_allowlist(tool: Tool) -> None:
     assert (before["creation"], before["funded"], before["allowlist"]) == ("open", "yes", [])
     assert before["creations_used"] >= ZONES
     bob = to_text(tool.state.identity("bob", create=True).sender())
-    changed = policy(tool, "--creation", "allowlist", "--allow", bob, "--daily-creations", "30", "--funded", "no")
+    changed = policy(tool, "--creation", "allowlist", "--allow", bob, "--daily-creations", "600", "--funded", "no")
     assert (changed["creation"], changed["funded"], changed["allowlist"]) == ("allowlist", "no", [bob])
-    assert (changed["daily_creations"], changed["daily_cycles"]) == (30, before["daily_cycles"])
+    assert (changed["daily_creations"], changed["daily_cycles"]) == (600, before["daily_cycles"])
     assert changed["refill_to"] == before["refill_to"]
     code, said = tool.error("create", "--identity", "mallory")
     assert (code, "allowlist" in said) == (3, True)
-    restored = policy(tool, "--creation", "open", "--funded", "yes", "--forbid", bob, "--daily-creations", "20")
+    daily = str(before["daily_creations"])
+    restored = policy(tool, "--creation", "open", "--funded", "yes", "--forbid", bob, "--daily-creations", daily)
     assert (restored["creation"], restored["allowlist"]) == ("open", [])
     assert "whose zones the battery pays for" in tool.text("fleet", "policy")
 

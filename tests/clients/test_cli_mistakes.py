@@ -36,8 +36,16 @@ FLEET = [
         "upgrade",
         "start",
         "refund",
+        "refund-account",
+        "allowance",
+        "waive",
+        "allow-code",
+        "creation",
     )
 ]
+CUSTODY = [f"custody {action}" for action in ("show", "offer", "accept", "cancel", "retire", "accept-release")]
+ZONE = "rwlgt-iiaaa-aaaaa-aaaaa-cai"
+AT = ["--factory", "aaaaa-aa"]
 
 
 def run(capsys: pytest.CaptureFixture[str], state: Path, *arguments: str) -> tuple[int, str]:
@@ -105,6 +113,24 @@ def run(capsys: pytest.CaptureFixture[str], state: Path, *arguments: str) -> tup
         (["fleet", "admins", "--add", "me"], 1, "'me' is no principal"),
         (["fleet", "admins", "--add", "aaaaa-aa", "--remove", "aaaaa-aa"], 1, "not allowed with argument --add"),
         (["fleet", "releases", "--publish", "zone.wasm.gz"], 1, "--publish and --version belong together"),
+        (["fleet", "policy", "--trust", "https://host/"], 1, "give host or host:port without https://"),
+        (["fleet", "policy", "--distrust", "host"], 1, "'host' is no node (give host and path without https://"),
+        (["fleet", "allowance", ZONE, "much"], 1, "'much' is no amount of cycles"),
+        (["fleet", "allow-code", ZONE, "3f0a"], 1, "'3f0a' is no SHA-256 (a SHA-256 is 64 hexadecimal digits)"),
+        (["fleet", "creation", "first", *AT], 1, "'first' is no whole number"),
+        (["fleet", "creation", ZONE_ID, "--settle", "none", *AT], 1, "--settle is for a creation's number"),
+        (["fleet", "creation", "1", "--settle", "it", *AT], 1, "'it' is no principal"),
+        (["fleet", "refund-account", "--ledger", ZONE], 1, "--ledger is for a refund account"),
+        (["create", "--owner", "me"], 1, "'me' is no principal"),
+        (["custody"], 1, "ACTION"),
+        (["custody", "show"], 1, "ZONE"),
+        (["custody", "show", "here", *AT], 1, "'here' is no principal"),
+        (["custody", "offer", ZONE, "--owner", ZONE], 1, "--custody"),
+        (["custody", "offer", ZONE, "--custody", "mine", "--owner", ZONE], 1, "invalid choice: 'mine'"),
+        (["custody", "offer", ZONE, "--custody", "shared"], 1, "--owner"),
+        (["custody", "accept", ZONE], 1, "no factory was deployed"),
+        (["custody", "retire", ZONE, *AT], 1, "there is no identity 'owner'"),
+        (["custody", "accept-release", ZONE, "--release", "0"], 1, "'0' is no whole number above 0"),
         (["status", "--zone", "rwlgt-iiaaa-aaaaa-aaaaa-cai"], 2, "no network answers"),
     ],
 )
@@ -198,7 +224,19 @@ def test_a_mistake_with_a_zone_is_one_line_too(
 
 @pytest.mark.parametrize(
     "command",
-    ["network start", "network stop", "network status", "deploy", "create", "join", "send", "read", "status", *FLEET],
+    [
+        "network start",
+        "network stop",
+        "network status",
+        "deploy",
+        "create",
+        "join",
+        "send",
+        "read",
+        "status",
+        *FLEET,
+        *CUSTODY,
+    ],
 )
 def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
     with pytest.raises(SystemExit) as exited:

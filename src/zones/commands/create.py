@@ -31,6 +31,20 @@ def register(commands: Subparsers, add: Add) -> None:
     create.add_argument(
         "--call-token", type=checked(checks.call_token), metavar="HEX", help="32-byte token the contract asks for"
     )
+    create.add_argument(
+        "--owner",
+        type=checked(checks.principal),
+        action="append",
+        default=[],
+        dest="owners",
+        metavar="PRINCIPAL",
+        help="who speaks for the zone in place of --identity; may be repeated",
+    )
+    create.add_argument(
+        "--prove",
+        action="store_true",
+        help="have the factory ask the contract whether --identity is an owner there, for the share of proven owners",
+    )
     join = add(
         commands,
         "join",
@@ -59,6 +73,8 @@ def _create(context: Context) -> Result:
         rpc_host=options.rpc_host,
         rpc_path=options.rpc_path,
         call_token=options.call_token,
+        owners=options.owners,
+        prove=options.prove,
     )
     key_file = context.state.key_path(zone.zone_id)
     data = {"network": context.url, **vars(zone), "key_file": str(key_file)}

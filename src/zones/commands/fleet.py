@@ -12,8 +12,8 @@ from pathlib import Path
 
 from localnet.principal import to_text
 from zones import fleet
-from zones.commands import Add, Subparsers, fleet_battery, fleet_code, fleet_policy, fleet_rollout
-from zones.commands.fleet_desk import Desk, counting, explaining
+from zones.commands import Add, Subparsers, fleet_battery, fleet_code, fleet_policy, fleet_rollout, fleet_zone
+from zones.commands.fleet_desk import Desk, counting, explaining, of_a_factory
 from zones.context import ATTENTION, Context, Result, cycles_text
 from zones.errors import UserError
 from zones.fleet_page import page
@@ -64,16 +64,14 @@ def register(commands: Subparsers, add: Add) -> None:
         epilog="example: zones fleet list",
     )
     actions = group.add_subparsers(dest="action", required=True, metavar="ACTION")
-    added = [
+    of_a_factory(
         *_add_overview(actions, add),
         *fleet_battery.register(actions, add),
         *fleet_code.register(actions, add),
         *fleet_rollout.register(actions, add),
         *fleet_policy.register(actions, add),
-    ]
-    for command in added:
-        command.add_argument("--factory", metavar="PRINCIPAL", help="the factory (default: the deployed one)")
-        command.add_argument("--csv", action="store_true", help="print a table as CSV instead of text")
+        *fleet_zone.register(actions, add),
+    )
 
 
 def _add_overview(actions: Subparsers, add: Add) -> list[argparse.ArgumentParser]:
@@ -141,10 +139,7 @@ def _child_status(desk: Desk) -> Result:
     canister = desk.canister(desk.options.zone)
     child = desk.readings.child(canister)
     if child is None:
-        raise UserError(
-            f"{to_text(canister)} is no zone of the factory {to_text(desk.factory.canister)}",
-            "`zones fleet list` lists them",
-        )
+        raise desk.unknown(canister)
     row = fleet.child_row(child, fleet.release_versions(desk.factory))
     entry = desk.index.zone(canister)
     if entry is not None:

@@ -1,4 +1,4 @@
-"""`zones fleet refill|refund|deposits|alerts`: what the battery gives to whom, and what it has to say.
+"""`zones fleet refill|refund|refund-account|deposits|alerts`: what the battery gives to whom, and what it has to say.
 
 Not for code or admins (`fleet_code`).
 """
@@ -45,8 +45,19 @@ def register(actions: Subparsers, add: Add) -> list[argparse.ArgumentParser]:
         _refund,
         "zones fleet refund",
     )
+    account = add(
+        actions,
+        "refund-account",
+        "show whom `refund` sends to and on which ledger, or set it; for controllers",
+        _refund_account,
+        "zones fleet refund-account --set w7x7r-cok77-xa",
+    )
+    principal = checked(checks.principal)
+    account.add_argument("--set", type=principal, metavar="PRINCIPAL", help="who gets what is refunded")
+    account.add_argument("--ledger", type=principal, metavar="CANISTER", help="the ledger (default: mainnet's)")
     return [
         refund,
+        account,
         _add_refill(actions, add),
         _add_deposits(actions, add),
         _add_alerts(actions, add),
@@ -153,3 +164,16 @@ def _alerts(context: Context) -> Result:
     is_open = any(row["cleared_at"] is None for row in rows)
     none = "no alert was ever raised" if desk.options.all else "no alert is open"
     return desk.listing("alerts", Table(_ALERTS, rows), none, exit_code=ATTENTION if is_open else 0)
+
+
+def _refund_account(context: Context) -> Result:
+    options = context.options
+    if options.ledger is not None and options.set is None:
+        raise UserError("--ledger is for a refund account", "name it with --set, too")
+    desk = Desk(context, signed=options.set is not None)
+    if options.set is not None:
+        with explaining(options.identity):
+            desk.battery.set_refund_account(options.set, options.ledger)
+    row = {"account": to_text(desk.battery.refund_account()), "ledger": to_text(desk.battery.refund_ledger())}
+    columns = (Column("account", "refund account"), Column("ledger", "ledger"))
+    return desk.listing("refunds", Table(columns, [row]), "")

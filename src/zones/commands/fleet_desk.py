@@ -1,10 +1,11 @@
-"""What the commands of `zones fleet` share: the factory and its battery, tables, progress, explained refusals.
+"""What the commands of `zones fleet` and `zones custody` share: the factory, tables, progress, explained refusals.
 
 Not for any one command.
 """
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -14,6 +15,8 @@ from localnet.principal import to_text
 from zones import checks, fleet
 from zones.battery import Battery
 from zones.context import Context, Progress, Result
+from zones.creations import Creations
+from zones.custody import Custody
 from zones.errors import RejectedError, UserError
 from zones.factory import Factory
 from zones.identity import Anonymous
@@ -25,6 +28,8 @@ from zones.zone_index import ZoneIndex
 LAST = 50
 """How many entries of a log are shown unless told."""
 _NOT_AN_ADMIN, _NOT_A_CONTROLLER = "Caller is not an admin", "Caller is not a controller"
+_NOT_AN_OWNER = ("Caller does not speak for the zone", "Caller is not an owner of the zone")
+_OWED = "cycles are owed for this sponsored zone"
 
 
 class Desk:
@@ -41,6 +46,8 @@ class Desk:
         self.readings = Readings(self.agent, factory)
         self.rollouts = Rollouts(self.agent, factory)
         self.index = ZoneIndex(self.agent, factory)
+        self.custody = Custody(self.agent, factory)
+        self.creations = Creations(self.agent, factory)
 
     def canister(self, named: str) -> bytes:
         """Return the canister of a zone that is named by its canister or by its id.
@@ -61,6 +68,20 @@ class Desk:
             "name its canister: " + (", ".join(to_text(zone["canister"]) for zone in zones) or "`zones fleet list`"),
         )
 
+    def zone(self, canister: bytes) -> dict[str, Any]:
+        """Return a zone as the factory's index has it."""
+        found = self.index.zone(canister)
+        if found is None:
+            raise self.unknown(canister)
+        return found
+
+    def unknown(self, canister: bytes) -> UserError:
+        """Return what is to be said of a canister that is no zone of the factory."""
+        return UserError(
+            f"{to_text(canister)} is no zone of the factory {to_text(self.factory.canister)}",
+            "`zones fleet list` lists them",
+        )
+
     def zones(self) -> list[dict[str, Any]]:
         """Return a row for each zone of the factory."""
         return fleet.children(self.readings, self.factory, self.index)
@@ -73,6 +94,13 @@ class Desk:
         """Return a result that is a table, or the line `none` where it has no rows."""
         lines = table.lines() if table.rows else [none]
         return Result(self.summary(**{key: list(table.rows)}, **data), lines, table, exit_code)
+
+
+def of_a_factory(*commands: argparse.ArgumentParser) -> None:
+    """Add what all commands about a factory take."""
+    for command in commands:
+        command.add_argument("--factory", metavar="PRINCIPAL", help="the factory (default: the deployed one)")
+        command.add_argument("--csv", action="store_true", help="print a table as CSV instead of text")
 
 
 def newest(entries: Iterable[dict[str, Any]], most: int) -> list[dict[str, Any]]:
@@ -98,6 +126,10 @@ def explaining(identity: str) -> Iterator[None]:
         elif _NOT_A_CONTROLLER in error.message:
             what = "no controller of the factory, as it read them last"
             hint = "name a controller with --identity; `dfx canister info` lists them"
+        elif any(text in error.message for text in _NOT_AN_OWNER):
+            what, hint = "no owner of the zone", "name one with --identity; `zones custody show` lists them"
+        elif _OWED in error.message:
+            raise RejectedError(error.message, "`zones custody show` tells how", code=error.code) from error
         else:
             raise
         raise RejectedError(f"{identity} is {what}", hint, code=error.code) from error

@@ -13,6 +13,7 @@ from zones import battery, checks, zone_index
 from zones.commands import Add, Subparsers
 from zones.commands.fleet_desk import Desk, explaining
 from zones.context import Context, Result, checked, cycles_text
+from zones.errors import UserError
 from zones.tables import Column, Table
 
 _BATTERY = {
@@ -76,6 +77,15 @@ def register(actions: Subparsers, add: Add) -> list[argparse.ArgumentParser]:
     principal = checked(checks.principal)
     for option, meaning in (("--allow", "put a principal on the allowlist"), ("--forbid", "take one off")):
         command.add_argument(option, type=principal, action="append", default=[], metavar="PRINCIPAL", help=meaning)
+    for option, meaning in (("--trust", "have a node asked for proofs"), ("--distrust", "ask a node no more")):
+        command.add_argument(
+            option,
+            type=checked(checks.node),
+            action="append",
+            default=[],
+            metavar="NODE",
+            help=f"{meaning}: its host followed by its path",
+        )
     return [command]
 
 
@@ -91,7 +101,10 @@ def _policy(context: Context) -> Result:
         creation["mode"] = options.creation
     if options.funded is not None:
         creation["funded_open"] = options.funded == "yes"
-    desk = Desk(context, signed=bool(fuel or quota or creation or options.allow or options.forbid))
+    nodes, principals = options.trust or options.distrust, options.allow or options.forbid
+    desk = Desk(context, signed=bool(fuel or quota or creation or nodes or principals))
+    if nodes:
+        creation["trusted_nodes"] = _nodes(desk)
     with explaining(options.identity):
         if fuel:
             desk.battery.set_policy(fuel)
@@ -100,13 +113,22 @@ def _policy(context: Context) -> Result:
             desk.battery.set_quota(quota.get("quota", now.limit), quota.get("quota_seconds", now.seconds))
         if creation:
             desk.index.set_policy(creation)
-        if options.allow or options.forbid:
+        if principals:
             desk.index.change_allowlist(options.allow, options.forbid)
     figures = _figures(desk)
     rows = [{"figure": name, "value": figures[name], "meaning": meaning} for name, meaning in _SHOWN.items()]
     columns = (Column("figure", "figure"), Column("value", "value", right=True), Column("meaning", "meaning"))
     shown = [{**row, "value": _text(row["figure"], row["value"])} for row in rows]
     return Result(desk.summary(policy=figures), Table(columns, shown).lines(), Table(columns, rows))
+
+
+def _nodes(desk: Desk) -> list[str]:
+    """Return the nodes that are asked for proofs once those named are added and removed."""
+    known, options = desk.index.policy()["trusted_nodes"], desk.options
+    unknown = [node for node in options.distrust if node not in known]
+    if unknown:
+        raise UserError(f"{unknown[0]!r} is not asked for proofs", f"these are: {', '.join(known) or 'none'}")
+    return [node for node in dict.fromkeys([*known, *options.trust]) if node not in options.distrust]
 
 
 def _figures(desk: Desk) -> dict[str, Any]:

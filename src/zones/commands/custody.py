@@ -1,0 +1,186 @@
+"""`zones custody`: who owns a zone and controls its canister, how that passes on, and how a zone ends.
+
+Not for what admins of the factory decide (`fleet_zone`) and not for repaying: no command line can send cycles.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+from localnet.principal import to_text
+from zones import checks
+from zones.commands import Add, Subparsers
+from zones.commands.fleet_desk import Desk, explaining, of_a_factory
+from zones.context import ATTENTION, Context, Result, checked, cycles_text
+from zones.custody import custody_row, missing
+from zones.errors import RejectedError, UserError
+from zones.tables import Column, Table, time_shown
+from zones.zone_index import CUSTODIES
+
+_CONTROL = {
+    "managed": "the factory alone controls it",
+    "shared": "the factory and its owners control it",
+    "sovereign": "its owners alone control it",
+}
+_COLUMNS = (
+    Column("canister", "canister"),
+    Column("zone_id", "zone"),
+    Column("stage", "stage"),
+    Column("custody", "custody"),
+    Column("funding", "funding"),
+    Column("owed", "owed", cycles_text, right=True),
+    Column("read_at", "read", time_shown),
+)
+_EXAMPLE_ZONE = "rwlgt-iiaaa-aaaaa-aaaaa-cai"
+
+
+def register(commands: Subparsers, add: Add) -> None:
+    """Add the group and all its commands."""
+    group = commands.add_parser(
+        "custody",
+        help="a zone's owners: offer it, accept it, end it",
+        description="See and change who owns a zone and controls its canister. What is owed for a zone that the "
+        "factory paid for is repaid with cycles, which only canisters can send: `zones custody show` prints the "
+        "call to make through a wallet; or an admin of the factory waives it (`zones fleet waive`).",
+        epilog=f"example: zones custody show {_EXAMPLE_ZONE}",
+    )
+    actions = group.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    def added(name: str, summary: str, run: Callable[[Context], Result], options: str = "") -> argparse.ArgumentParser:
+        command = add(actions, name, summary, run, f"zones custody {name} {_EXAMPLE_ZONE}{options}")
+        command.add_argument("zone", metavar="ZONE", help="a zone's canister or id")
+        of_a_factory(command)
+        return command
+
+    show = added("show", "show a zone's owners and controllers, what is owed, and what is offered to whom", _show)
+    show.add_argument("--refresh", action="store_true", help="have the factory read the controllers anew first")
+    offer = added(
+        "offer",
+        "offer a zone to owners; it is theirs once each new one has accepted",
+        _offer,
+        " --custody sovereign --owner w7x7r-cok77-xa",
+    )
+    offer.add_argument(
+        "--custody",
+        required=True,
+        choices=CUSTODIES,
+        help="; ".join(f"{name}: {meaning}" for name, meaning in _CONTROL.items()),
+    )
+    offer.add_argument(
+        "--owner",
+        required=True,
+        type=checked(checks.principal),
+        action="append",
+        dest="owners",
+        metavar="PRINCIPAL",
+        help="one of its owners; may be repeated",
+    )
+    added("accept", "accept a zone that was offered to --identity", _accept)
+    added("cancel", "take back an offer that was not carried out, and one's wish to retire the zone", _cancel)
+    retire = added(
+        "retire",
+        "destroy a zone with all its messages; each of its owners has to ask for it",
+        _retire,
+        f" --again {_EXAMPLE_ZONE}",
+    )
+    retire.add_argument("--again", metavar="CANISTER", help="the zone's canister once more, in full")
+    release = added(
+        "accept-release",
+        "let the factory install a release on a zone that it controls together with owners",
+        _accept_release,
+        " --release 1001",
+    )
+    release.add_argument("--release", required=True, type=checked(checks.positive), metavar="VERSION", help="which one")
+
+
+def _show(context: Context) -> Result:
+    desk = Desk(context, signed=context.options.refresh)
+    canister = desk.canister(context.options.zone)
+    if context.options.refresh:
+        desk.custody.refresh(canister)
+    return _shown(desk, desk.zone(canister))
+
+
+def _offer(context: Context) -> Result:
+    options = context.options
+    return _act(context, lambda desk, zone: desk.custody.offer(zone, options.custody, options.owners))
+
+
+def _accept(context: Context) -> Result:
+    return _act(context, lambda desk, zone: desk.custody.accept(zone))
+
+
+def _cancel(context: Context) -> Result:
+    return _act(context, lambda desk, zone: desk.custody.cancel(zone))
+
+
+def _act(context: Context, act: Callable[[Desk, bytes], None]) -> Result:
+    """Do something to a zone and show what came of it; the exit code says whether others have yet to act."""
+    desk = Desk(context, signed=True)
+    canister = desk.canister(context.options.zone)
+    with explaining(context.options.identity):
+        act(desk, canister)
+    return _shown(desk, desk.zone(canister))
+
+
+def _retire(context: Context) -> Result:
+    desk = Desk(context, signed=True)
+    canister = desk.canister(context.options.zone)
+    name, again = to_text(canister), context.options.again
+    if again != name:
+        raise UserError(
+            f"all data of {name} would be destroyed; its canister once more is {'missing' if again is None else again}",
+            f"to do that give --again {name}",
+        )
+    try:
+        with explaining(context.options.identity):
+            recovered = desk.custody.retire(canister, again)
+    except RejectedError:
+        zone, caller = desk.zone(canister), desk.agent.sender()
+        if caller in zone["agreed_to_retire"] and missing(zone["owners"], zone["agreed_to_retire"]):
+            return _shown(desk, zone)  # what the caller can do is done
+        raise
+    row = {**custody_row(desk.zone(canister)), "recovered": recovered}
+    lines = [f"{name} is retired, {cycles_text(recovered)} cycles came back"]
+    return Result(desk.summary(**row), lines, Table(_COLUMNS, [row]))
+
+
+def _accept_release(context: Context) -> Result:
+    desk = Desk(context, signed=True)
+    canister, release = desk.canister(context.options.zone), context.options.release
+    with explaining(context.options.identity):
+        desk.custody.accept_release(canister, release)
+    row = {"canister": to_text(canister), "release": release}
+    table = Table([Column(key, key) for key in row], [row])
+    return desk.listing("accepted", table, "")
+
+
+def _shown(desk: Desk, zone: dict[str, Any]) -> Result:
+    row = custody_row(zone)
+    offer, unheard = row["offer"], missing(zone["owners"], zone["agreed_to_retire"])
+    agreed = row["agreed_to_retire"]
+    lines = [
+        f"canister     {row['canister']}",
+        f"zone         {row['zone_id']}, {row['stage']}",
+        f"custody      {row['custody']}: {_CONTROL[row['custody']]}",
+        f"controllers  {', '.join(row['controllers']) or 'not read yet'}",
+        f"owners       {', '.join(row['owners']) or 'none: its creator speaks for it'}",
+        f"creator      {row['creator']}",
+        f"owed         {cycles_text(row['owed'])}" + (f": {_repaying(desk, row)}" if row["owed"] else ""),
+    ]
+    if offer:
+        lines.append(f"offer        {offer['custody']} to {', '.join(offer['owners'])}")
+        lines.append(f"waits for    {', '.join(offer['waits_for']) or 'somebody to accept again: it failed'}")
+    if agreed:
+        lines.append(f"retirement   asked for by {', '.join(agreed)}; {', '.join(map(to_text, unheard))} have yet to")
+    return Result(desk.summary(**row), lines, Table(_COLUMNS, [row]), ATTENTION if offer or agreed else 0)
+
+
+def _repaying(desk: Desk, row: dict[str, Any]) -> str:
+    """Return how what is owed is repaid: no command line can send cycles with a call, a wallet can."""
+    return (
+        f"dfx canister call {to_text(desk.factory.canister)} repay '(principal \"{row['canister']}\")' "
+        f"--with-cycles {row['owed']} --wallet <your wallet>"
+    )
