@@ -23,6 +23,7 @@ from localnet.modules import ModuleCache
 from localnet.network import Network
 from localnet.system_api import signatures
 from zones import management
+from zones.creations import Creations, Wish
 from zones.factory import Factory
 from zones.identity import principal_of
 from zones.zone import Zone
@@ -76,7 +77,8 @@ def measure(seed: int) -> list[Row]:
     zone_code = wasm["zone_canister"].wasm_gz.read_bytes()
     digest = factory.upload_release(zone_code, lambda _done, _size: None)
     row("publish_release", factory_id, lambda: factory.publish_release(1000, digest, "bench"))
-    zone_id = row("create a zone (all calls)", factory_id, lambda: factory.create_zone(ZONE_ID, HOST, "/", None))
+    creations, wish = Creations(agent, factory_id), Wish(ZONE_ID, HOST)
+    zone_id = row("create a zone (all calls)", factory_id, lambda: creations.create(wish))
     zone = Zone(agent, zone_id)
     row("query get_version", zone_id, lambda: agent.query(zone_id, "get_version", candid.encode([], [])))
     row("update_role (with outcall)", zone_id, lambda: zone.update_role(PUBLIC_KEY))
