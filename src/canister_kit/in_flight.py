@@ -23,16 +23,23 @@ class InFlight:
         self._started.setdefault(key, []).append(now)
 
     def finish(self, key: bytes) -> None:
-        """A call with this key has ended, however it ended: the one that began first."""
+        """A call with this key has ended, however it ended.
+
+        The youngest mark goes: what a trap left behind must grow old, not be renewed by the calls that come after.
+        """
         started = self._started.get(key)
         if started:
-            started.pop(0)
+            started.pop()
         if not started:
             self._started.pop(key, None)
 
     def running(self, key: bytes, now: int) -> bool:
         """Whether a call with this key is open and may be waited for."""
         return any(now - started < LOST_AFTER for started in self._started.get(key, []))
+
+    def waited_for(self, now: int) -> int:
+        """How many calls are open and may be waited for."""
+        return sum(now - started < LOST_AFTER for key in self._started for started in self._started[key])
 
     def count(self, now: int) -> int:
         """How many calls may be open, those that nobody waits for any more included."""

@@ -20,7 +20,7 @@ from factory.pool import take_pooled
 from factory.principals import to_text
 from factory.proof import prove
 from factory.services import management
-from factory.spending import spending_fault
+from factory.spending import came_back, spending_fault
 from factory.zones import CREATED, FAILED, INSTALLED, LIVE, RESERVED, Creation, zone_key
 
 SECOND = 1_000_000_000
@@ -31,6 +31,7 @@ TAKING_UP_CYCLES = 50_000_000_000
 TAKING_UP_INTERVAL = 60 * SECOND
 MAX_POLLS = 60
 MAX_WAITING = 8
+WAITING_KEY = b"waiting"
 
 waiting = InFlight()
 """Callers that wait for a creation which another call carries out."""
@@ -56,15 +57,17 @@ def wait_for(key: bytes, zone_id: str) -> Async[text]:
     fault = f"zone {zone_id} is being created: ask again in a few seconds"
     if not open_calls.running(key, ic.time()):
         return ""
-    if waiting.count(ic.time()) >= MAX_WAITING:
+    if waiting.waited_for(ic.time()) >= MAX_WAITING:
         return fault
     waiting.start(key, ic.time())
+    open_calls.start(WAITING_KEY, ic.time())
     for _ in range(MAX_POLLS):
         yield management.canister_status({"canister_id": ic.id()})
         if not open_calls.running(key, ic.time()):
             fault = ""
             break
     waiting.finish(key)
+    open_calls.finish(WAITING_KEY)
     return fault
 
 
@@ -178,7 +181,7 @@ def get_canister(number: int) -> Async[text]:
     if answer.Err is None:
         creations.has_canister(number, answer.Ok["canister_id"].bytes, ic.time())
         has_canister(number, controllers)
-    deposit_log.settle(paid, answer.Err is None, ic.msg_cycles_refunded128(), ic.time())
+    deposit_log.settle(paid, answer.Err is None, came_back(creation.cycles, answer.Err), ic.time())
     if answer.Err is None:
         return ""
     fault = f"creating the canister failed: {answer.Err}"

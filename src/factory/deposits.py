@@ -16,6 +16,7 @@ from factory.context import alerts, battery, children, deposit_log, open_calls, 
 from factory.examination import examine, examine_controlled
 from factory.principals import to_principal, to_text
 from factory.services import management
+from factory.spending import came_back
 
 NO_CYCLES = {
     "insufficient_cycles_available": "the battery's reserve is never touched",
@@ -47,6 +48,15 @@ def refill(canister: bytes, target: int, reason: str) -> Async[Deposited]:
 
 def top_up(canister: bytes, target: int, reason: str) -> Async[TransferCyclesResult]:
     """Fills a child that the factory controls up to a balance, as the contract declares the result."""
+    key = b"top up" + canister
+    open_calls.start(key, ic.time())
+    result = yield read_and_fill(canister, target, reason)
+    open_calls.finish(key)
+    return result
+
+
+def read_and_fill(canister: bytes, target: int, reason: str) -> Async[TransferCyclesResult]:
+    """What `top_up` does between its marks."""
     fault = yield examine_controlled(canister)
     if fault:
         return failed(fault)
@@ -89,7 +99,7 @@ def examine_and_pay(canister: bytes, requested: int, reason: str) -> Async[Trans
     number = deposit_log.begin(canister, grant.amount, reason, ic.time())
     call = management.deposit_cycles({"canister_id": to_principal(canister)}).with_cycles128(grant.amount)
     answer = yield call
-    refunded = ic.msg_cycles_refunded128()
+    refunded = came_back(grant.amount, answer.Err)
     battery.give_back(grant, refunded)
     deposit_log.settle(number, answer.Err is None, refunded, ic.time())
     children.charge(canister, grant.amount - refunded)

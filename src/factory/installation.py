@@ -70,7 +70,7 @@ def fill_chunk_store(wasm_hash: bytes, entry: Entry) -> Async[text]:
     stored = {chunk["hash"] for chunk in answer.Ok}
     missing = [index for index, digest in enumerate(entry.chunk_hashes) if digest not in stored]
     if len(stored) + len(missing) > STORED_CHUNKS:
-        if users.count(ic.time()) > 1:
+        if users.waited_for(ic.time()) > 1:
             return "the chunk store is full and other installations use it: try again in a minute"
         answer = yield management.clear_chunk_store(this)
         if answer.Err is not None:

@@ -9,7 +9,7 @@ from kybra import Async, ic, void
 from factory.birth import birth_settings
 from factory.context import creation_rules, creations, deposit_log, open_calls
 from factory.services import management
-from factory.spending import spending_fault
+from factory.spending import came_back, spending_fault
 from factory.zones import FAILED, POOLED, TAKEN, Creation
 
 POOL_KEY = b"pool"
@@ -64,7 +64,7 @@ def fill_pool() -> Async[void]:
         answer = yield management.create_canister({"settings": settings}).with_cycles128(cycles)
         if answer.Err is None:
             pool_canister(number, answer.Ok["canister_id"].bytes)
-        deposit_log.settle(paid, answer.Err is None, ic.msg_cycles_refunded128(), ic.time())
+        deposit_log.settle(paid, answer.Err is None, came_back(cycles, answer.Err), ic.time())
         open_calls.finish(POOL_KEY)
         if answer.Err is not None:
             creations.advance(number, FAILED, ic.time())

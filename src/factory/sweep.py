@@ -38,6 +38,7 @@ LANES = 4
 SLICE = 8
 NOT_FOUND = "Rejection code 3"
 OUT_OF_CYCLES = "out of cycles"
+OWN_KEY = b"own status"
 RUN_STATES = {"running": RUNNING, "stopping": STOPPING, "stopped": STOPPED}
 
 
@@ -98,7 +99,9 @@ def end_sweep() -> None:
 
 def read_own_need() -> Async[void]:
     """Reads the battery's own burn and freezing threshold, from which its reserve follows."""
+    open_calls.start(OWN_KEY, ic.time())
     answer = yield management.canister_status({"canister_id": ic.id()})
+    open_calls.finish(OWN_KEY)
     if answer.Err is None:
         idle = answer.Ok["idle_cycles_burned_per_day"]
         threshold = answer.Ok["settings"]["freezing_threshold"]
