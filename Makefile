@@ -22,8 +22,8 @@ run: wasm ## From a fresh clone to a running network with a zone in use; ONCE=1 
 test: lint wasm browser $(JAVASCRIPT) ## Lint, types, then all tests in parallel
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
-test-fleet: wasm ## The battery with 100 zones through 30 days, a rollout over 50, and all tests of the factory
-	@FULL_FLEET=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/canister -k factory $(ARGS)
+test-fleet: wasm ## The factory: 100 zones through 30 days, a rollout over 50, every call failing in every way
+	@FULL_FLEET=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/canister tests/fleet -k "factory or fleet" $(ARGS)
 
 test-localnet: $(READY) ## The embedded Internet Computer alone
 	@$(BIN)/python -m pytest -n $(WORKERS) tests/localnet $(ARGS)

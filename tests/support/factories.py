@@ -95,12 +95,17 @@ class Wallet:
 
     def call(self, method: str, *values: Any, cycles: int = 0) -> Any:
         """Calls a method of the factory with cycles; `CallRejected` with the factory's text when it rejects."""
+        return self.factory.decode(
+            method, self.network.update(self.id, "pay", self.argument(method, *values, cycles=cycles))
+        )
+
+    def argument(self, method: str, *values: Any, cycles: int = 0) -> bytes:
+        """The argument with which the canister makes a call of the factory."""
         payload = self.factory.encode(method, *values)
         name = method.encode()
         head = cycles.to_bytes(8, "little") + len(self.factory.id.bytes).to_bytes(4, "little")
         head += len(name).to_bytes(4, "little") + len(payload).to_bytes(4, "little")
-        argument = head + self.factory.id.bytes + name + payload
-        return self.factory.decode(method, self.network.update(self.id, "pay", argument))
+        return head + self.factory.id.bytes + name + payload
 
 
 def wallet_wasm() -> bytes:
