@@ -74,6 +74,7 @@ def measure(seed: int) -> list[Row]:
     install: Callable[[], None] = lambda: management.install(agent, factory_id, code, candid.encode([], []))  # noqa: E731
     row("install factory", factory_id, install)
     factory.refresh_controllers()
+    factory.add_admin(agent.sender())
     zone_code = wasm["zone_canister"].wasm_gz.read_bytes()
     digest = factory.upload_release(zone_code, lambda _done, _size: None)
     row("publish_release", factory_id, lambda: factory.publish_release(1000, digest, "bench"))

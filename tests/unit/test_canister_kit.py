@@ -100,13 +100,13 @@ def test_two_calls_with_one_key_are_two():
     assert not calls.running(b"a", 1)
 
 
-def test_a_mark_that_a_trap_left_grows_old_while_calls_with_its_key_come_and_go():
+def test_a_mark_that_a_trap_left_grows_old_though_calls_come_and_go():
     calls = InFlight()
-    calls.start(b"a", 0)
-    for now in range(1, COUNTED_FOR, COUNTED_FOR // 10):
-        calls.start(b"a", now)
-        calls.finish(b"a")
-    assert calls.count(COUNTED_FOR - 1) == 1
+    calls.start(b"key", 0)
+    for now in range(1, LOST_AFTER + 1, LOST_AFTER // 10):
+        calls.start(b"key", now)
+        calls.finish(b"key")
     assert calls.waited_for(LOST_AFTER - 1) == 1
     assert calls.waited_for(LOST_AFTER) == 0
-    assert calls.count(COUNTED_FOR) == 0
+    assert not calls.running(b"key", LOST_AFTER)
+    assert calls.count(LOST_AFTER) == 1

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from kybra import Principal, ic
+from kybra import Principal, StableBTreeMap, ic
 
 from factory import context, control, creation, examination, installation, pool, settling, state
 from factory.children import LIVE as CHILD_LIVE
@@ -117,7 +117,8 @@ def platform(monkeypatch):
     for store in [value for value in vars(context).values() if type(value).__module__.startswith("factory.")]:
         for name, value in list(vars(store).items()):
             for map_name in vars(fresh):
-                if value is getattr(state, map_name):
+                # Other tests copy stores: a map is known by its id.
+                if isinstance(value, StableBTreeMap) and value.memory_id == getattr(state, map_name).memory_id:
                     monkeypatch.setattr(store, name, getattr(fresh, map_name))
     monkeypatch.setattr(context.children, "_order", None)
     entry = SimpleNamespace(version=1, chunks=1, chunk_hashes=[b"chunk"])
