@@ -84,7 +84,7 @@ def spoken_for(canister: bytes) -> tuple[Child | None, str]:
 
 @update(guard=refuse_anonymous)
 def repay(canister: Principal) -> RepayResult:
-    """Takes the cycles that are owed for a sponsored zone from those sent along; returns what is still owed."""
+    """Takes the cycles that are owed for a zone from those sent along; returns what is still owed."""
     child = children.get(canister.bytes)
     if child is None:
         return {"err": f"{canister.to_str()} is no child of this factory"}
@@ -98,7 +98,7 @@ def repay(canister: Principal) -> RepayResult:
 
 @update(guard=require_admin)
 def waive_repayment(canister: Principal) -> AckResult:
-    """Agrees that a sponsored zone's owners take custody over without repaying what is owed."""
+    """Agrees that a zone's owners take custody over without repaying what is owed."""
     child = children.get(canister.bytes)
     if child is None:
         return {"err": f"{canister.to_str()} is no child of this factory"}

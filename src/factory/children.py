@@ -49,7 +49,7 @@ class Child:
         self.proven = False
         """Whether the zone's own contract named the creator an owner when the canister was made."""
         self.owed = 0
-        """Cycles that the owners of a sponsored zone have to repay before custody is theirs."""
+        """Cycles that have to be repaid before owners control the canister."""
         self.info_read_at = 0
         self.controlled = True
         """Whether the factory is one of the controllers, as read last."""
@@ -138,11 +138,24 @@ class Children:
         if before is None:
             self._order = None
 
-    def charge(self, canister: bytes, amount: int) -> None:
-        """Adds what was spent on a sponsored child to what its owners have to repay."""
+    def charge(self, canister: bytes, amount: int) -> int:
+        """Adds a deposit to what has to be repaid before owners control the child; returns what was added.
+
+        A managed child's deposits are owed whoever paid for its creation: else it could be managed while it is filled,
+        and its owners' while it is emptied.
+        """
         child = self.get(canister)
-        if child is not None and child.funding == SPONSORED and amount:
-            child.owed += amount
+        if child is None or (child.funding != SPONSORED and child.custody != MANAGED):
+            return 0
+        child.owed += amount
+        self.put(canister, child)
+        return amount
+
+    def discharge(self, canister: bytes, amount: int) -> None:
+        """Takes what did not arrive of a deposit off what is owed; nothing below zero, as it may be repaid by now."""
+        child = self.get(canister)
+        if child is not None and child.owed and amount:
+            child.owed -= min(child.owed, amount)
             self.put(canister, child)
 
     def count(self) -> int:

@@ -7,6 +7,7 @@ from kybra import Async, ic, text
 
 from factory.birth import controllers_of, only_controllers
 from factory.context import changes, children, open_calls
+from factory.custody import debt_fault
 from factory.examination import examine
 from factory.principals import to_principal, to_text
 from factory.services import management
@@ -51,10 +52,11 @@ def hand_over(canister: bytes) -> Async[text]:
     if open_calls.running(key, ic.time()):
         return "this transfer is being carried out: ask again in a few seconds"
     # A child is stopped for a while when its code changes: only who controls it then can start it again.
-    fault = changes.fault(canister)
+    owners, custody = list(child.offered), child.offered_custody
+    # Since the offer was made more may have been spent on the zone.
+    fault = changes.fault(canister) or debt_fault(child, custody)
     if fault:
         return fault
-    owners, custody = list(child.offered), child.offered_custody
     open_calls.start(key, ic.time())
     fault = yield set_controllers(canister, controllers_of(custody, owners), False)
     open_calls.finish(key)

@@ -29,12 +29,20 @@ def owners_fault(owners: list[bytes], custody: int, factory: bytes) -> str:
     return "owners: a principal is named twice" if len(set(owners)) < len(owners) else ""
 
 
+def debt_fault(child: Child, custody: int) -> str:
+    """Why owners cannot have control of a zone before something is repaid, or ""."""
+    if custody == MANAGED or not child.owed:
+        return ""
+    return f"{child.owed} cycles are owed for this zone: repay them, or ask an admin to waive them"
+
+
 def offer_fault(child: Child, owners: list[bytes], custody: int, factory: bytes) -> str:
     """Why a zone cannot be offered to these owners in this custody, or ""."""
     if not owners:
         return "an offer names at least one owner"
-    if custody != MANAGED and child.owed:
-        return f"{child.owed} cycles are owed for this sponsored zone: repay them, or ask an admin to waive them"
+    fault = debt_fault(child, custody)
+    if fault:
+        return fault
     if not child.controlled:
         return "the factory does not control this zone: its owners set its controllers themselves"
     return owners_fault(owners, custody, factory)

@@ -13,6 +13,7 @@ from factory.alerts import FOREIGN_CODE, QUOTA_REACHED
 from factory.battery import Refusal
 from factory.children import Child
 from factory.context import alerts, battery, children, deposit_log, open_calls, policy, releases
+from factory.control import custody_key
 from factory.examination import examine, examine_controlled
 from factory.principals import to_principal, to_text
 from factory.services import management
@@ -88,6 +89,8 @@ def examine_and_pay(canister: bytes, requested: int, reason: str) -> Async[Trans
     if fault or child is None or not battery.is_child(canister):
         return failed(fault or f"{to_text(canister)} is no child of this factory")
     fault = code_fault(canister, child)
+    if not fault and open_calls.running(custody_key(canister), ic.time()):
+        fault = f"custody of {to_text(canister)} is being transferred: ask again in a few seconds"
     if fault:
         return failed(fault)
     try:
@@ -97,12 +100,13 @@ def examine_and_pay(canister: bytes, requested: int, reason: str) -> Async[Trans
         return {"err": refusal.case}
     report_quotas(canister, "")
     number = deposit_log.begin(canister, grant.amount, reason, ic.time())
+    charged = children.charge(canister, grant.amount)
     call = management.deposit_cycles({"canister_id": to_principal(canister)}).with_cycles128(grant.amount)
     answer = yield call
     refunded = came_back(grant.amount, answer.Err)
     battery.give_back(grant, refunded)
     deposit_log.settle(number, answer.Err is None, refunded, ic.time())
-    children.charge(canister, grant.amount - refunded)
+    children.discharge(canister, min(charged, refunded))
     if answer.Err is not None:
         return failed(f"Error sending cycles to {to_text(canister)}")
     return {"ok": grant.amount - refunded}

@@ -43,7 +43,7 @@ def text_of(canister: bytes) -> str:
 def test_owners_take_custody_when_what_is_owed_was_repaid_and_each_accepted(factory, zone):
     wallet = Wallet(factory.network, factory)
     label, fault = factory.call("offer_custody", offer(zone, "shared", 1, 2), sender=member(1))
-    assert (label, f"{2 * T} cycles are owed for this sponsored zone" in fault) == ("err", True)
+    assert (label, f"{2 * T} cycles are owed for this zone" in fault) == ("err", True)
     assert wallet.call("repay", zone, cycles=T) == ("ok", T)
     held, battery = wallet.cycles, factory.network.cycles(factory.id)
     assert wallet.call("repay", zone, cycles=5 * T) == ("ok", 0)
@@ -201,3 +201,32 @@ def test_a_retirement_that_stopped_half_way_is_taken_up(factory, zone):
 def test_the_code_that_gives_cycles_back_is_its_source():
     source = (Path(__file__).parent / "returner.wat").read_text()
     assert bytes(wasmtime.wat2wasm(source)) == RETURNER_WASM
+
+
+def test_what_is_given_to_a_managed_zone_is_owed_though_its_creation_was_paid_for(factory):
+    wallet = Wallet(factory.network, factory)
+    asked = wish(owners=[member(1).bytes], custody=("shared", None))
+    canister = wallet.call("create_zone", asked, cycles=3 * T)[1]["canister"]
+    zone = Principal(canister)
+    assert factory.call("cycles_manager_transferCycles", T // 4, sender=zone) == ("ok", T // 4)
+    assert factory.call("get_zone", canister)["owed"] == 0
+    assert factory.call("offer_custody", offer(canister, "managed", 1), sender=member(1)) == ("ok", None)
+    assert controllers(factory, canister, factory.id) == [factory.id.bytes]
+    assert factory.call("cycles_manager_transferCycles", T, sender=zone) == ("ok", T)
+    label, fault = factory.call("offer_custody", offer(canister, "shared", 1), sender=member(1))
+    assert (label, f"{T} cycles are owed" in fault) == ("err", True)
+    assert wallet.call("repay", canister, cycles=T) == ("ok", 0)
+    assert factory.call("offer_custody", offer(canister, "shared", 1), sender=member(1)) == ("ok", None)
+
+
+def test_an_offer_made_when_nothing_was_owed_is_not_carried_out_when_something_is(factory, zone):
+    wallet = Wallet(factory.network, factory)
+    assert wallet.call("repay", zone, cycles=2 * T) == ("ok", 0)
+    assert factory.call("offer_custody", offer(zone, "sovereign", 1, 2), sender=member(1)) == ("ok", None)
+    assert factory.call("cycles_manager_transferCycles", T, sender=Principal(zone)) == ("ok", T)
+    label, fault = factory.call("accept_custody", zone, sender=member(2))
+    assert (label, f"{T} cycles are owed" in fault) == ("err", True)
+    assert controllers(factory, zone, factory.id) == [factory.id.bytes]
+    assert wallet.call("repay", zone, cycles=T) == ("ok", 0)
+    assert factory.call("accept_custody", zone, sender=member(2)) == ("ok", None)
+    assert controllers(factory, zone, member(1)) == sorted([member(1).bytes, member(2).bytes])

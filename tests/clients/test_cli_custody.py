@@ -44,7 +44,7 @@ def test_a_zone_passes_to_owners_who_share_it_and_end_it(tool: Tool) -> None:
     assert call in tool.text("custody", "show", zone)
 
     for name, command, said in (
-        ("owner", to_both, "cycles are owed for this sponsored zone"),
+        ("owner", to_both, "cycles are owed for this zone"),
         ("mallory", to_both, "mallory is no owner of the zone (name one with --identity; `zones custody show`"),
         ("mallory", ("accept", zone), "custody of this zone was not offered to you"),
         ("mallory", ("cancel", zone), "mallory is no owner of the zone"),

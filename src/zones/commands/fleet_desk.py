@@ -29,7 +29,7 @@ LAST = 50
 """How many entries of a log are shown unless told."""
 _NOT_AN_ADMIN, _NOT_A_CONTROLLER = "Caller is not an admin", "Caller is not a controller"
 _NOT_AN_OWNER = ("Caller does not speak for the zone", "Caller is not an owner of the zone")
-_OWED = "cycles are owed for this sponsored zone"
+_OWED = "cycles are owed for this zone"
 
 
 class Desk:
