@@ -72,6 +72,14 @@ def sha256(text: str) -> bytes:
     return raw
 
 
+def candid(text: str) -> bytes:
+    """Return encoded Candid arguments written in hexadecimal digits."""
+    raw = _hex(text)
+    if not raw.startswith(b"DIDL"):
+        raise UserError(f"{text[:40]!r} is no argument", "give encoded Candid in hexadecimal digits: 4449444c...")
+    return raw
+
+
 def _hex(text: str) -> bytes:
     """Return the bytes written as hexadecimal digits with or without 0x, none where it is something else."""
     try:

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future, wait
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from zones import checks
 from zones.agent import IcAgent, Signer
-from zones.errors import RejectedError, UserError
+from zones.errors import RejectedError, UserError, ZonesError
 from zones.network import resolve
 from zones.state import State, ZoneRecord
 from zones.tables import Table
@@ -23,6 +26,10 @@ from zones.zone import Zone
 
 CALL_SECONDS = 300.0
 """Longest wait for one call: installing a canister whose Wasm must first be compiled takes a while."""
+LOOK_SECONDS = 1.0
+"""How often a call that takes long is looked after."""
+
+_Done = TypeVar("_Done")
 
 
 @dataclass(frozen=True)
@@ -102,6 +109,27 @@ class Progress:
     def bytes(self, what: str, done: int, size: int) -> None:
         """Show how far an upload is."""
         self.show(f"{what}: {done // 1024} of {size // 1024} KiB")
+
+
+def watched(work: Callable[[], _Done], look: Callable[[int], None]) -> _Done:
+    """Do work that takes long, and call `look` with the seconds since every second until it is done.
+
+    What `look` finds wrong with the network is the work's to find. Ctrl-C does not wait for the work.
+    """
+    done: Future[_Done] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    started = time.monotonic()
+    while wait([done], LOOK_SECONDS).not_done:
+        with suppress(ZonesError):
+            look(int(time.monotonic() - started))
+    return done.result()
 
 
 NOT_A_MEMBER, NOT_AN_ADMIN = "Not a member of the zone", "Not an admin"

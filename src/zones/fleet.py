@@ -15,7 +15,7 @@ from zones.battery import Battery
 from zones.errors import RejectedError
 from zones.factory import Factory
 from zones.readings import Readings
-from zones.rollouts import Rollouts
+from zones.rollouts import EMPTY_ARGUMENT, Rollouts
 from zones.tables import NS, iso
 from zones.zone import Zone
 from zones.zone_index import RETIRED, ZoneIndex
@@ -209,15 +209,18 @@ def text_or_none(principal: bytes | None) -> str | None:
     return None if principal is None else to_text(principal)
 
 
-def upgrade(agent: IcAgent, rollouts: Rollouts, canister: bytes, wasm_hash: bytes) -> dict[str, Any]:
-    """Bring a child to a release; returns its versions before and after, and the `fault` that kept it from changing.
+def upgrade(
+    agent: IcAgent, rollouts: Rollouts, canister: bytes, module: bytes, argument: bytes = EMPTY_ARGUMENT
+) -> dict[str, Any]:
+    """Bring a child to other code, `module` as `Rollouts.upgrade` takes it.
 
-    Raises RejectedError where the caller may not do that.
+    Returns its versions before and after, and the `fault` that kept it from changing. Raises RejectedError where the
+    caller may not do that.
     """
     name = to_text(canister)
     row: dict[str, Any] = {"canister": name, "before": ask(agent, name)["version"], "fault": None}
     try:
-        rollouts.upgrade(canister, wasm_hash)
+        rollouts.upgrade(canister, module, argument)
     except RejectedError as error:
         if "Unauthorized" in error.message:
             raise
@@ -238,13 +241,17 @@ def refill(battery: Battery, canisters: Sequence[bytes], progress: Progress) -> 
 
 
 def change_row(change: dict[str, Any]) -> dict[str, Any]:
-    """Return a change of a child's code as a row."""
+    """Return a change of a child's code as a row; `snapshot` is the one that was taken on the way."""
     return {
         "canister": to_text(change["canister"]),
         "outcome": change["outcome"],
         "step": change["step"],
+        "release": change["release"],
+        "sha256": change["wasm_hash"].hex(),
+        "rollout": change["rollout"],
         "begun_at": iso(change["begun_at"]),
         "step_at": iso(change["step_at"]),
+        "snapshot": change["snapshot"] and change["snapshot"].hex(),
         "fault": change["fault"] or None,
     }
 

@@ -20,6 +20,8 @@ OUTCOMES = ("upgraded", "current", "restored", "failed", "busy", "skipped", "wai
 FAULTS = ("restored", "failed", "busy")
 """Outcomes that somebody should look at."""
 RUNNING = "running"
+OPEN = "open"
+"""Outcome of a change that is under way."""
 EMPTY_ARGUMENT = c.encode([], [])
 
 _STATES = ("running", "paused", "aborted", "done")
@@ -28,7 +30,7 @@ _CHANGE = c.record(
     rollout=c.opt(c.NAT64),
     release=c.opt(c.NAT),
     wasm_hash=c.BLOB,
-    outcome=c.variant(**dict.fromkeys(("open", *OUTCOMES), c.NULL)),
+    outcome=c.variant(**dict.fromkeys((OPEN, *OUTCOMES), c.NULL)),
     step=c.TEXT,
     fault=c.TEXT,
     begun_at=c.NAT64,
@@ -62,6 +64,9 @@ _START = Method(
 _STEER = {name: Method(f"{name}_rollout", [], [_ACK]) for name in ("pause", "resume", "abort")}
 _GET = Method("get_rollout", [c.opt(c.PRINCIPAL), c.NAT32], [c.opt(_ROLLOUT)], query=True)
 _UPGRADE = Method("upgrade_code", [c.PRINCIPAL, c.BLOB, c.BLOB], [])
+_INSTALL = Method("install_code", [c.PRINCIPAL, c.BLOB, c.BLOB], [])
+_REINSTALL = Method("reinstall_code", [c.PRINCIPAL, c.TEXT, c.BLOB, c.BLOB], [])
+_CODE_CHANGE = Method("get_code_change", [c.PRINCIPAL], [c.opt(_CHANGE)], query=True)
 _START_CANISTER = Method("start_canister", [c.PRINCIPAL], [])
 _ALLOW_CODE = Method(
     "allow_code", [c.record(canister=c.PRINCIPAL, wasm_hash=c.BLOB)], [c.variant(ok=c.NAT64, err=c.TEXT)]
@@ -122,7 +127,7 @@ class Rollouts:
         after = None
         while (page := _GET(self.agent, self.canister, after, PAGE)) is not None:
             for change in page["changes"]:
-                yield {**change, "outcome": change["outcome"][0]}
+                yield _told(change)
             after = page["next"]
             if after is None:
                 return
@@ -136,9 +141,25 @@ class Rollouts:
             progress(rollout)
             pause()
 
-    def upgrade(self, child: bytes, wasm_hash: bytes) -> None:
-        """Bring one child to a published release as a rollout does; returns when that has ended. For admins."""
-        _UPGRADE(self.agent, self.canister, child, wasm_hash, EMPTY_ARGUMENT)
+    def upgrade(self, child: bytes, module: bytes, argument: bytes = EMPTY_ARGUMENT) -> None:
+        """Change one child's code as a rollout does; returns when that has ended. For admins.
+
+        `module` is a Wasm, or the 32-byte SHA-256 of a release that the factory keeps.
+        """
+        _UPGRADE(self.agent, self.canister, child, module, argument)
+
+    def install(self, child: bytes, module: bytes, argument: bytes) -> None:
+        """Install code (as `upgrade` takes it) on a child that holds nothing. For admins."""
+        _INSTALL(self.agent, self.canister, child, module, argument)
+
+    def reinstall(self, child: bytes, again: str, module: bytes, argument: bytes) -> None:
+        """Install code on a child and wipe what it holds; `again` is the child as text. For admins."""
+        _REINSTALL(self.agent, self.canister, child, again, module, argument)
+
+    def change(self, child: bytes) -> dict[str, Any] | None:
+        """Return the change of a child's code that is under way, or the last one; `outcome` is a word."""
+        found = _CODE_CHANGE(self.agent, self.canister, child)
+        return None if found is None else _told(found)
 
     def start_child(self, child: bytes) -> None:
         """Start a child that is stopped. For admins."""
@@ -153,3 +174,7 @@ class Rollouts:
         """Return what the platform tells controllers of a child; `status` is a word. For admins."""
         found = _STATUS(self.agent, self.canister, child)
         return {**found, "status": found["status"][0]}
+
+
+def _told(change: dict[str, Any]) -> dict[str, Any]:
+    return {**change, "outcome": change["outcome"][0]}

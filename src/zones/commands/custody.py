@@ -15,7 +15,7 @@ from zones.commands import Add, Subparsers
 from zones.commands.fleet_desk import Desk, explaining, of_a_factory
 from zones.context import ATTENTION, Context, Result, checked, cycles_text
 from zones.custody import custody_row, missing
-from zones.errors import RejectedError, UserError
+from zones.errors import RejectedError
 from zones.tables import Column, Table, time_shown
 from zones.zone_index import CUSTODIES
 
@@ -129,11 +129,7 @@ def _retire(context: Context) -> Result:
     desk = Desk(context, signed=True)
     canister = desk.canister(context.options.zone)
     name, again = to_text(canister), context.options.again
-    if again != name:
-        raise UserError(
-            f"all data of {name} would be destroyed; its canister once more is {'missing' if again is None else again}",
-            f"to do that give --again {name}",
-        )
+    desk.check_again(canister, again)
     try:
         with explaining(context.options.identity):
             recovered = desk.custody.retire(canister, again)

@@ -12,7 +12,16 @@ from pathlib import Path
 
 from localnet.principal import to_text
 from zones import fleet
-from zones.commands import Add, Subparsers, fleet_battery, fleet_code, fleet_policy, fleet_rollout, fleet_zone
+from zones.commands import (
+    Add,
+    Subparsers,
+    fleet_battery,
+    fleet_code,
+    fleet_install,
+    fleet_policy,
+    fleet_rollout,
+    fleet_zone,
+)
 from zones.commands.fleet_desk import Desk, counting, explaining, of_a_factory
 from zones.context import ATTENTION, Context, Result, cycles_text
 from zones.errors import UserError
@@ -69,6 +78,7 @@ def register(commands: Subparsers, add: Add) -> None:
         *fleet_battery.register(actions, add),
         *fleet_code.register(actions, add),
         *fleet_rollout.register(actions, add),
+        *fleet_install.register(actions, add),
         *fleet_policy.register(actions, add),
         *fleet_zone.register(actions, add),
     )

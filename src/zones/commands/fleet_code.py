@@ -6,7 +6,6 @@ Not for fuel (`fleet_battery`).
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from localnet.principal import to_text
 from zones import checks, fleet
@@ -15,6 +14,7 @@ from zones.commands.fleet_desk import LAST, NUMBER, Desk, explaining, newest
 from zones.context import Context, Progress, Result, checked
 from zones.errors import UserError
 from zones.tables import Column, Table, time_shown
+from zones.zone_code import read_wasm
 
 _ADMINS = (Column("admin", "admin"), Column("name", "identity here"))
 _ACTS = (
@@ -107,10 +107,7 @@ def _releases(context: Context) -> Result:
 
 
 def _publish(desk: Desk, path: str) -> None:
-    try:
-        wasm = Path(path).read_bytes()
-    except OSError as error:
-        raise UserError(f"{path} can't be read: {error.strerror}", "name a gzipped Wasm with --publish") from error
+    wasm = read_wasm(path)
     with Progress() as progress:
         digest = desk.factory.upload_release(wasm, lambda done, size: progress.bytes("zone Wasm", done, size))
     desk.factory.publish_release(desk.options.version, digest, desk.options.notes)

@@ -75,6 +75,16 @@ class Desk:
             raise self.unknown(canister)
         return found
 
+    def check_again(self, canister: bytes, again: str | None) -> None:
+        """Raise UserError unless the zone whose data an act would destroy was named once more."""
+        name = to_text(canister)
+        if again != name:
+            raise UserError(
+                f"all data of {name} would be destroyed; its canister once more is "
+                f"{'missing' if again is None else again}",
+                f"to do that give --again {name}",
+            )
+
     def unknown(self, canister: bytes) -> UserError:
         """Return what is to be said of a canister that is no zone of the factory."""
         return UserError(

@@ -1,6 +1,6 @@
 """`zones fleet rollout`: a release on its way to all zones: start, watch, pause, resume, abort.
 
-Not for releases themselves (`fleet_code`).
+Not for releases themselves (`fleet_code`) and not for the code of single zones (`fleet_install`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from localnet.principal import to_text
 from zones import checks, fleet
 from zones.commands import Add, Subparsers
-from zones.commands.fleet_desk import Desk, counting, explaining
+from zones.commands.fleet_desk import Desk, explaining
 from zones.context import ATTENTION, Context, Progress, Result, checked
 from zones.rollouts import FAULTS, OUTCOMES
 from zones.tables import Column, Table, iso, time_shown
@@ -29,12 +29,6 @@ _CHANGES = (
     Column("outcome", "outcome"),
     Column("step", "step"),
     Column("begun_at", "begun", time_shown),
-    Column("fault", "fault"),
-)
-_UPGRADES = (
-    Column("canister", "canister"),
-    Column("before", "before", right=True),
-    Column("after", "after", right=True),
     Column("fault", "fault"),
 )
 
@@ -70,26 +64,11 @@ def register(actions: Subparsers, add: Add) -> list[argparse.ArgumentParser]:
     )
     command.add_argument("--wait", action="store_true", help="stay until the rollout pauses or ends")
     command.add_argument("--all", action="store_true", help="show the zones that went well, too")
-    return [command, *_add_single(actions, add)]
-
-
-def _add_single(actions: Subparsers, add: Add) -> list[argparse.ArgumentParser]:
-    upgrade = add(
-        actions,
-        "upgrade",
-        "bring some zones to a release, each as a rollout does",
-        _upgrade,
-        "zones fleet upgrade rwlgt-iiaaa-aaaaa-aaaaa-cai",
-    )
-    upgrade.add_argument(
-        "--release", type=checked(checks.positive), metavar="VERSION", help="which one (default: the newest)"
-    )
     start = add(
         actions, "start", "start zones that are stopped", _start_zones, "zones fleet start rwlgt-iiaaa-aaaaa-aaaaa-cai"
     )
-    for command in (upgrade, start):
-        command.add_argument("zones", nargs="+", metavar="ZONE", help="a zone's canister or id")
-    return [upgrade, start]
+    start.add_argument("zones", nargs="+", metavar="ZONE", help="a zone's canister or id")
+    return [command, start]
 
 
 def _rollout(context: Context) -> Result:
@@ -110,19 +89,6 @@ def _start(desk: Desk) -> None:
     options = desk.options
     plan = {"canary": options.canary, "batch": options.batch, "pause_on_failures": options.pause_on_failures}
     desk.rollouts.start(options.release or find_release(desk.factory, None, None)["version"], **plan)
-
-
-def _upgrade(context: Context) -> Result:
-    desk = Desk(context, signed=True)
-    release = find_release(desk.factory, desk.options.release, None)
-    rows = []
-    with counting("zones upgraded") as progress, explaining(desk.options.identity):
-        canisters = [desk.canister(zone) for zone in desk.options.zones]
-        for done, canister in enumerate(canisters):
-            progress(done, len(canisters))
-            rows.append(fleet.upgrade(desk.agent, desk.rollouts, canister, release["wasm_hash"]))
-    failed = any(row["fault"] for row in rows)
-    return desk.listing("upgrades", Table(_UPGRADES, rows), "", exit_code=ATTENTION if failed else 0)
 
 
 def _start_zones(context: Context) -> Result:
