@@ -206,6 +206,11 @@ class Canister:
     query_response_bytes: int = 0
 
     @property
+    def armed_timer(self) -> int:
+        """When the global timer fires, 0 for never: that of a canister which does not run waits."""
+        return self.global_timer if self.status is Status.RUNNING else 0
+
+    @property
     def heap_bytes(self) -> int:
         """Bytes of Wasm memory."""
         return self.runtime.heap_bytes if self.runtime is not None else 0

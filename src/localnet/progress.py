@@ -49,7 +49,7 @@ class AutoProgress:
                     network.tick()
                     busy = network.scheduler.busy
                     wait = IDLE_SECONDS if not busy else 0.0
-                    timers = [c.global_timer for c in network.canisters.values() if c.global_timer]
+                    timers = [c.armed_timer for c in network.canisters.values() if c.armed_timer]
                     self._client.send(network)
             except Exception:
                 if network.failure is not None:

@@ -117,7 +117,7 @@ class Scheduler:
         network = self._network
         now = network.clock.now
         return bool(network.management.queue or network.streams.messages) or any(
-            canister.queue or (canister.global_timer and canister.global_timer <= now)
+            canister.queue or 0 < canister.armed_timer <= now
             for canister in network.canisters.values()
         )
 
@@ -148,7 +148,7 @@ class Scheduler:
             return
         if canister.settings.wasm_memory_threshold:
             self._watch_memory(canister)
-        if canister.global_timer and canister.global_timer <= self._network.clock.now:
+        if 0 < canister.armed_timer <= self._network.clock.now:
             if "canister_global_timer" not in canister.module.exports:
                 canister.global_timer = 0
             else:
