@@ -2,7 +2,7 @@
 
 from kybra import Async, Manual, Principal, blob, ic, text, update, void
 
-from factory.context import changes, children, note, require_admin
+from factory.context import changes, children, note, open_calls, require_admin
 from factory.examination import examine_controlled
 from factory.install_flow import choose, code_fault, install, upgrade
 from factory.services import ChildStatus, management
@@ -47,13 +47,17 @@ def reinstall_code(canister_id: Principal, again: text, wasm_module: blob, arg: 
 @update(guard=require_admin)
 def start_canister(canister_id: Principal) -> Async[Manual[void]]:
     """Starts a child."""
+    key = b"start" + canister_id.bytes
+    open_calls.start(key, ic.time())
     fault = changes.fault(canister_id.bytes)
     if not fault:
         fault = yield examine_controlled(canister_id.bytes)
+        fault = fault or changes.fault(canister_id.bytes)
     if not fault:
         note("start_canister", canister_id.bytes)
         started = yield management.start_canister({"canister_id": canister_id})
         fault = started.Err or ""
+    open_calls.finish(key)
     answer(fault)
 
 
@@ -63,7 +67,10 @@ def canister_status(canister_id: Principal) -> Async[Manual[CanisterStatus]]:
     if children.get(canister_id.bytes) is None:
         ic.reject(f"{canister_id.to_str()} is no child of this factory")
         return
+    key = b"status" + canister_id.bytes
+    open_calls.start(key, ic.time())
     found = yield management.canister_status({"canister_id": canister_id})
+    open_calls.finish(key)
     if found.Err is not None:
         ic.reject(found.Err)
         return

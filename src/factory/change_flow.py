@@ -191,6 +191,7 @@ def snapshot_step(work: Work) -> Async[text]:
     if work.again:
         answer = yield management.list_canister_snapshots({"canister_id": work.target})
         if answer.Err is not None:
+            work.change.flags |= steps.UNSEEN
             return f"listing its snapshots failed: {answer.Err}"
         taken = [found["id"] for found in answer.Ok if found["taken_at_timestamp"] >= work.change.step_at]
         if taken:
@@ -211,6 +212,7 @@ def install_step(work: Work) -> Async[text]:
             return f"reading the status failed: {answer.Err}"
         if answer.Ok["module_hash"] == work.change.wasm_hash:
             return ""
+        work.change.flags &= ~steps.UNSURE
         if "stopped" not in answer.Ok["status"]:
             return "somebody started it before its code was changed"
     if work.code.wasm:
@@ -282,7 +284,15 @@ def clear_step(work: Work) -> Async[text]:
 
 
 def delete_step(work: Work) -> Async[text]:
-    """Deletes the snapshot."""
+    """Deletes the snapshot, one that was not seen included."""
+    if not work.change.snapshot:
+        answer = yield management.list_canister_snapshots({"canister_id": work.target})
+        if answer.Err is not None:
+            return f"listing its snapshots failed: {answer.Err}"
+        taken = [found["id"] for found in answer.Ok if found["taken_at_timestamp"] >= work.change.begun_at]
+        if not taken:
+            return ""
+        work.change.snapshot = taken[-1]
     answer = yield management.delete_canister_snapshot(
         {"canister_id": work.target, "snapshot_id": work.change.snapshot}
     )

@@ -76,6 +76,8 @@ SILENT = 1  # the child's methods are not called: it runs, or will run, code tha
 HELD = 2  # the maintenance flag does not end by itself
 KEEPS_SNAPSHOT = 4
 BEGUN = 8
+UNSEEN = 16  # a snapshot may have been taken that nobody could ask for
+UNSURE = 32  # the code may have been installed: the answer was lost and not read since
 
 MOST_OPEN = 30
 MOST_TRIES = 5
@@ -141,7 +143,7 @@ class Change:
         elif step == START:
             self._started(now)
         elif step == CLEAR:
-            self._to(DELETE if self.snapshot and not self.has(KEEPS_SNAPSHOT) else ENDED, now)
+            self._to(DELETE if self._leaves_snapshot() else ENDED, now)
         elif step == DELETE:
             self._to(ENDED, now)
         elif step == FUEL:
@@ -159,6 +161,11 @@ class Change:
             self.end(FAILED, fault, now)
         elif step in (FLAG, MEASURE):
             self._abandon(FAILED, fault, CLEAR, now)
+        elif step == INSTALL and self.has(UNSURE):
+            if self.tries + 1 < MOST_TRIES:
+                self.tries += 1
+            else:
+                self._give_up(fault)
         elif step in (STOP, SNAPSHOT, INSTALL):
             self._abandon(BUSY if step == STOP else FAILED, fault, START, now)
         elif step == CHECK:
@@ -191,7 +198,7 @@ class Change:
         if self.outcome == OPEN:
             self.outcome = UPGRADED
         if self.has(SILENT):
-            self._to(DELETE if self.snapshot and not self.has(KEEPS_SNAPSHOT) else ENDED, now)
+            self._to(DELETE if self._leaves_snapshot() else ENDED, now)
         else:
             self._to(CLEAR, now)
 
@@ -201,15 +208,19 @@ class Change:
         self._to(step, now)
 
     def _give_up(self, fault: str) -> None:
-        """The new code stays, unhealthy as it is; the snapshot stays for whoever looks into it."""
+        """What it runs stays, unhealthy or unchecked as it is; the snapshot stays for whoever looks into it."""
         self.outcome = FAILED
         self.flags |= KEEPS_SNAPSHOT
         self._note(f"{fault}; the snapshot {self.snapshot.hex()} is kept")
         self._to(START, self.step_at)
 
+    def _leaves_snapshot(self) -> bool:
+        """Whether there is, or may be, a snapshot that nobody needs any more."""
+        return (self.snapshot != b"" or self.has(UNSEEN)) and not self.has(KEEPS_SNAPSHOT)
+
     def _skip_clear_or_delete(self, now: int) -> None:
         is_clear = self.step == CLEAR
-        self._to(DELETE if is_clear and self.snapshot and not self.has(KEEPS_SNAPSHOT) else ENDED, now)
+        self._to(DELETE if is_clear and self._leaves_snapshot() else ENDED, now)
 
     def _note(self, fault: str) -> None:
         if fault:
@@ -323,6 +334,8 @@ class Changes:
         if change is None or change.step == ENDED:
             return None
         again = change.has(BEGUN)
+        if again and change.step == INSTALL:
+            change.flags |= UNSURE
         change.flags |= BEGUN
         change.turn = (change.turn + 1) % 2**32
         self.put(canister, change)

@@ -22,7 +22,10 @@ def settle(number: int, canister: bytes) -> Async[text]:
     if not canister:
         give_up(number, "its answer was lost; an admin found no canister")
         return ""
+    key = b"settle" + canister
+    open_calls.start(key, ic.time())
     answer = yield management.canister_info({"canister_id": to_principal(canister), "num_requested_changes": None})
+    open_calls.finish(key)
     if answer.Err is not None:
         return f"reading what the platform knows of {to_text(canister)} failed: {answer.Err}"
     controllers = [controller.bytes for controller in answer.Ok["controllers"]]

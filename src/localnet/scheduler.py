@@ -117,8 +117,7 @@ class Scheduler:
         network = self._network
         now = network.clock.now
         return bool(network.management.queue or network.streams.messages) or any(
-            canister.queue or 0 < canister.armed_timer <= now
-            for canister in network.canisters.values()
+            canister.queue or 0 < canister.armed_timer <= now for canister in network.canisters.values()
         )
 
     def _charge(self, canister: Canister) -> None:

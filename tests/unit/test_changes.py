@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factory import changes as steps
-from factory.changes import MOST_OPEN, Change, Changes, Health, decode_change, health_fault
+from factory.changes import MOST_OPEN, MOST_TRIES, Change, Changes, Health, decode_change, health_fault
 from factory.children import MANAGED, SHARED, SOVEREIGN, Child
 from factory.rollouts import ABORTED, DONE, PAUSED, RUNNING, Rollout, Rollouts, decode_rollout, plan_fault
 from tests.support.maps import maps_of
@@ -159,6 +159,65 @@ def test_a_driver_that_was_thought_lost_finds_another_turn():
     assert (first[1], second[1]) == (False, True)
     assert first[0].turn != second[0].turn
     assert store.take_over(b"another") is None
+
+
+def stepping(step: int) -> tuple[Changes, Change]:
+    """A change under way at a step, as whoever took it first has it."""
+    maps = maps_of("factory")
+    store = Changes(maps.settings_map, maps.changes_map)
+    change = Change(NEW, 1, 1, 0)
+    change.step = step
+    store.begin(CHILD, change)
+    taken = store.take_over(CHILD)
+    assert taken is not None
+    return store, taken[0]
+
+
+def take_again(store: Changes) -> Change:
+    taken = store.take_over(CHILD)
+    assert taken is not None
+    assert taken[1]
+    return taken[0]
+
+
+def test_an_installation_whose_answer_was_lost_is_read_until_the_snapshot_is_kept_for_somebody():
+    store, change = stepping(steps.INSTALL)
+    change.snapshot = b"\xab"
+    store.put(CHILD, change)
+    for attempt in range(1, MOST_TRIES + 1):
+        change = take_again(store)
+        assert (change.step, change.outcome) == (steps.INSTALL, steps.OPEN)
+        change.failed("reading the status failed", attempt)
+        store.put(CHILD, change)
+    assert (change.step, change.outcome) == (steps.START, steps.FAILED)
+    assert change.fault == "reading the status failed; the snapshot ab is kept"
+    change.succeeded(9)
+    change.succeeded(9)
+    assert change.step == steps.ENDED
+    assert change.has(steps.KEEPS_SNAPSHOT)
+
+
+def test_an_installation_that_was_refused_leaves_the_old_code_and_no_snapshot():
+    _, change = stepping(steps.INSTALL)
+    change.snapshot = b"\xab"
+    change.failed("the new code traps", 9)
+    passed = []
+    while change.step != steps.ENDED:
+        passed.append(change.step)
+        change.succeeded(9)
+    assert passed == [steps.START, steps.CLEAR, steps.DELETE]
+
+
+def test_a_snapshot_that_was_not_seen_is_looked_for_before_a_change_ends():
+    for flag, last in ((steps.UNSEEN, steps.DELETE), (0, steps.CLEAR)):
+        _, change = stepping(steps.SNAPSHOT)
+        change.flags |= flag
+        change.failed("listing its snapshots failed", 9)
+        passed = []
+        while change.step != steps.ENDED:
+            passed.append(change.step)
+            change.succeeded(9)
+        assert passed[-1] == last
 
 
 def test_so_many_changes_are_under_way_at_most():
