@@ -65,6 +65,7 @@ _START = Method("start_canister", [_ID])
 _SNAPSHOT = Method(
     "take_canister_snapshot", [c.record(canister_id=c.PRINCIPAL, replace_snapshot=c.opt(c.BLOB))], [c.record(id=c.BLOB)]
 )
+_SNAPSHOTS = Method("list_canister_snapshots", [_ID], [c.vec(c.record(id=c.BLOB))])
 _OF_SNAPSHOT = [c.record(canister_id=c.PRINCIPAL, snapshot_id=c.BLOB)]
 _LOAD_SNAPSHOT = Method("load_canister_snapshot", _OF_SNAPSHOT)
 _DELETE_SNAPSHOT = Method("delete_canister_snapshot", _OF_SNAPSHOT)
@@ -151,6 +152,11 @@ def start(agent: Agent, canister: bytes) -> None:
 def take_snapshot(agent: Agent, canister: bytes) -> bytes:
     """Take a snapshot of a canister; returns its id."""
     return _SNAPSHOT(agent, MANAGEMENT, {"canister_id": canister, "replace_snapshot": None}, effective=canister)["id"]
+
+
+def snapshots(agent: Agent, canister: bytes) -> list[bytes]:
+    """Return the ids of a canister's snapshots."""
+    return [found["id"] for found in _SNAPSHOTS(agent, MANAGEMENT, {"canister_id": canister}, effective=canister)]
 
 
 def load_snapshot(agent: Agent, canister: bytes, snapshot: bytes) -> None:

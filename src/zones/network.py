@@ -129,7 +129,7 @@ def start(
         state.move(_STOPPED, network.url)
     else:
         state.forget(network.url)  # a new network is empty
-        state.forget_heads(root_key)
+        state.forget_zones(root_key)
     state.write(state.network_file, asdict(network))
     return network
 

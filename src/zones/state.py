@@ -7,6 +7,7 @@ Not for anything that must survive losing the folder, except the two kinds of ke
 | `identities/NAME.pem` | an identity's private key, mode 0600 |
 | `keys/ZONE_ID.pem` | a zone's key file, mode 0600; shared among members |
 | `heads/CANISTER-KEY.json` | the last head of a zone's messages that `zones read --verify` proved, by root key |
+| `upgrades/CANISTER-KEY.json` | an upgrade of a zone by its owner, while it is under way |
 | `deployments.json` | per network URL (`stopped`: the local network when it is not running): the factory, its zones |
 | `network.json` | the local network started from here, while it runs: processes, URL |
 | `localnet/` | the local network's state, see docs/localnet.md |
@@ -96,10 +97,15 @@ class State:
         """Return where the last head seen of a zone is kept, on the network with this root key."""
         return self.root / "heads" / f"{canister}-{_key_name(root_key)}.json"
 
-    def forget_heads(self, root_key: bytes) -> None:
-        """Forget the heads seen of zones on a network that is gone."""
-        for path in (self.root / "heads").glob(f"*-{_key_name(root_key)}.*"):
-            path.unlink(missing_ok=True)
+    def upgrade_path(self, canister: str, root_key: bytes) -> Path:
+        """Return where an upgrade of a zone is noted while it is under way, on the network with this root key."""
+        return self.root / "upgrades" / f"{canister}-{_key_name(root_key)}.json"
+
+    def forget_zones(self, root_key: bytes) -> None:
+        """Forget the heads seen and the upgrades begun of zones on a network that is gone."""
+        for folder in ("heads", "upgrades"):
+            for path in (self.root / folder).glob(f"*-{_key_name(root_key)}.*"):
+                path.unlink(missing_ok=True)
 
     def factory(self, url: str) -> str | None:
         """Return the principal of the factory deployed to the network at `url`."""

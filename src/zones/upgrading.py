@@ -1,7 +1,8 @@
 """An owner's upgrade of his own zone canister to a release, as the factory does it for those it controls.
 
 The code's SHA-256 is checked before anything is touched; the maintenance flag, a snapshot and a check afterwards make
-sure that a release that does not do can be undone without losing a message. Not for rollouts by the factory.
+sure that a release that does not do can be undone without losing a message. What was interrupted is taken up. Not for
+rollouts by the factory.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from zones.agent import Agent
 from zones.calls import Method, ok_or_raise
 from zones.errors import RejectedError, UserError, ZonesError
 from zones.factory import Factory
+from zones.upgrade_journal import ENDLESS, Entry, Journal
 
 FLAG_MARGIN_SECONDS = 60
 """How long before the maintenance flag ends by itself nothing is taken back any more."""
@@ -86,80 +88,173 @@ def download(factory: Factory, release: dict[str, Any]) -> bytes:
     return wasm
 
 
-def upgrade(agent: Agent, canister: bytes, factory: Factory, release: dict[str, Any], progress: Progress) -> Upgraded:
-    """Upgrade a zone canister that the caller controls; puts it back and raises RejectedError when its check fails."""
+def upgrade(
+    agent: Agent, canister: bytes, factory: Factory, release: dict[str, Any], progress: Progress, journal: Journal
+) -> Upgraded:
+    """Upgrade a zone canister that the caller controls; puts it back and raises RejectedError when its check fails.
+
+    An upgrade that was interrupted is taken up first, from the journal. A zone that is stopped is started.
+    """
+    with journal.held():
+        former = journal.load()
+        if former is not None:
+            progress(f"taking up the upgrade to release {former.version} that was interrupted")
+            done = _Upgrade(agent, canister, progress, journal, former).finish()
+            if done is not None and done.digest == release["wasm_hash"]:
+                return done
+        return _upgrade(agent, canister, factory, release, progress, journal)
+
+
+def _upgrade(
+    agent: Agent, canister: bytes, factory: Factory, release: dict[str, Any], progress: Progress, journal: Journal
+) -> Upgraded:
     status = management.canister_status(agent, canister)
     if status["status"][0] != "running":
-        raise UserError(f"the canister is {status['status'][0]}: start it first")
+        progress(f"starting the zone, which is {status['status'][0]}")
+        management.start(agent, canister)
     progress("reading how the zone is")
     before = _health(agent, canister)
     if status["module_hash"] == release["wasm_hash"]:
         return Upgraded(before["version"], before["version"], release["wasm_hash"], False)
     progress("fetching the release")
     wasm = download(factory, release)
-    until = _flag(agent, canister, restoring=False)
-    is_cleared = False
-    try:
-        before = _health(agent, canister)
-        fault = _change(agent, canister, wasm, release["version"], before, until, progress)
-        _SET_MAINTENANCE(agent, canister, {"on": False, "restoring": False})
-        is_cleared = True
-    finally:
-        if not is_cleared:
-            progress("something went wrong: the maintenance flag ends by itself within half an hour")
-    if fault:
-        raise RejectedError(fault)
-    return Upgraded(before["version"], release["version"], release["wasm_hash"], True)
+    snapshots = [snapshot.hex() for snapshot in management.snapshots(agent, canister)]
+    former = (status["module_hash"] or b"").hex()
+    entry = Entry(release["version"], release["wasm_hash"].hex(), former, snapshots)
+    return _Upgrade(agent, canister, progress, journal, entry).carry_out(wasm)
 
 
-def _change(
-    agent: Agent, canister: bytes, wasm: bytes, version: int, before: dict[str, Any], until: int, progress: Progress
-) -> str:
-    """Stop, snapshot, install, start, check, and back where that fails; returns what went wrong, or ""."""
-    progress("stopping the zone")
-    fault, snapshot = "", b""
-    try:
+class _Upgrade:
+    """One upgrade, written down as it goes on."""
+
+    def __init__(self, agent: Agent, canister: bytes, progress: Progress, journal: Journal, entry: Entry) -> None:
+        self._agent = agent
+        self._canister = canister
+        self._progress = progress
+        self._journal = journal
+        self._entry = entry
+
+    def carry_out(self, wasm: bytes) -> Upgraded:
+        """Flag, stop, snapshot, install, start, check, and back where that fails."""
+        entry = self._entry
+        self._journal.keep(entry)
+        entry.until = _flag(self._agent, self._canister, restoring=False)
+        is_over = False
+        try:
+            entry.before = _health(self._agent, self._canister)
+            self._journal.keep(entry)
+            fault = self._change(wasm)
+            is_over = True
+        finally:
+            if not is_over:
+                self._progress(
+                    "something went wrong: `zones upgrade` again takes it up; the maintenance flag ends by itself "
+                    "within half an hour"
+                )
+        return self._end(fault)
+
+    def finish(self) -> Upgraded | None:
+        """Bring an upgrade that was interrupted to its end; None where the zone runs what it ran before."""
+        entry = self._entry
+        status = management.canister_status(self._agent, self._canister)
+        module = (status["module_hash"] or b"").hex()
+        self._find_snapshot()
+        if module == entry.wasm_hash and entry.going_back:
+            return self._end(f"the check failed: {self._go_back()}")
+        if status["status"][0] != "running":
+            management.start(self._agent, self._canister)
+        if module not in (entry.wasm_hash, entry.former_hash):
+            self._journal.forget()
+            kept = f"; the snapshot {entry.snapshot} is kept" if entry.snapshot else ""
+            raise UserError(
+                f"somebody installed other code on the zone meanwhile: {module or 'none'}{kept}",
+                "it was started; upgrade it again",
+            )
+        if module == entry.former_hash:
+            self._clear()
+            return None
+        return self._end(self._checked())
+
+    def _change(self, wasm: bytes) -> str:
+        """Stop, snapshot, install, start, check, and back where that fails; returns what went wrong, or ""."""
+        agent, canister, entry = self._agent, self._canister, self._entry
+        self._progress("stopping the zone")
+        fault = ""
+        try:
+            management.stop(agent, canister)
+            entry.snapshot = management.take_snapshot(agent, canister).hex()
+            self._journal.keep(entry)
+            self._progress("installing the release")
+            management.install(agent, canister, wasm, c.encode([], []), mode="upgrade")
+        except RejectedError as error:
+            fault = f"the zone runs the code it ran before: {error.message}"
+        finally:
+            management.start(agent, canister)
+        return fault or self._checked()
+
+    def _checked(self) -> str:
+        """Check the new code, and go back where that fails; returns what went wrong, or ""."""
+        self._progress("checking the zone")
+        problem = _problem(self._agent, self._canister, self._entry)
+        return f"{problem}: {self._go_back()}" if problem else ""
+
+    def _go_back(self) -> str:
+        """Load the snapshot, unless members may have been let in since it was taken; says what was done."""
+        agent, canister, entry = self._agent, self._canister, self._entry
+        # Code that is too broken to be told may still be stopped in time: before the flag ends by itself.
+        with contextlib.suppress(ZonesError):
+            entry.until = _flag(agent, canister, restoring=True) or ENDLESS
+        entry.going_back = True
+        self._journal.keep(entry)
         management.stop(agent, canister)
-        snapshot = management.take_snapshot(agent, canister)
-        progress("installing the release")
-        management.install(agent, canister, wasm, c.encode([], []), mode="upgrade")
-    except RejectedError as error:
-        fault = f"the zone runs the code it ran before: {error.message}"
-    finally:
-        management.start(agent, canister)
-    if not fault:
-        progress("checking the zone")
-        problem = _problem(agent, canister, version, before)
-        fault = f"{problem}: {_go_back(agent, canister, snapshot, until)}" if problem else ""
-    if snapshot:
-        management.delete_snapshot(agent, canister, snapshot)
-    return fault
+        try:
+            if time.time() + FLAG_MARGIN_SECONDS >= entry.until / 1e9:
+                snapshot, entry.snapshot = entry.snapshot, ""  # for whoever looks into it
+                return f"it was too late to go back, the new code stays, and the snapshot {snapshot}"
+            management.load_snapshot(agent, canister, bytes.fromhex(entry.snapshot))
+        finally:
+            management.start(agent, canister)
+        return "the zone was put back to what it was before"
+
+    def _find_snapshot(self) -> None:
+        """Learn of a snapshot that was taken and could not be written down any more."""
+        if not self._entry.snapshot:
+            there = [found.hex() for found in management.snapshots(self._agent, self._canister)]
+            new = [found for found in there if found not in self._entry.former_snapshots]
+            self._entry.snapshot = new[0] if len(new) == 1 else ""
+
+    def _end(self, fault: str) -> Upgraded:
+        self._clear(fault)
+        if fault:
+            raise RejectedError(fault)
+        entry = self._entry
+        return Upgraded(entry.before["version"], entry.version, bytes.fromhex(entry.wasm_hash), True)
+
+    def _clear(self, fault: str = "") -> None:
+        """Let members in, delete the snapshot: the upgrade is over."""
+        try:
+            _SET_MAINTENANCE(self._agent, self._canister, {"on": False, "restoring": False})
+        except RejectedError:
+            if not fault:  # code that does not work can't be told; the flag ends by itself
+                raise
+        left = [found.hex() for found in management.snapshots(self._agent, self._canister)]
+        if self._entry.snapshot in left:
+            management.delete_snapshot(self._agent, self._canister, bytes.fromhex(self._entry.snapshot))
+        self._journal.forget()
 
 
-def _problem(agent: Agent, canister: bytes, version: int, before: dict[str, Any]) -> str:
+def _problem(agent: Agent, canister: bytes, entry: Entry) -> str:
+    before = entry.before
     try:
         after = _health(agent, canister)
     except ZonesError as error:
         return f"the new code does not tell its health: {error.message}"
-    if after["version"] != version:
-        return f"the zone says version {after['version']}, the release is {version}"
-    changed = [f"{name} was {before[name]} and is {after[name]}" for name in KEPT if before[name] != after[name]]
+    if after["version"] != entry.version:
+        return f"the zone says version {after['version']}, the release is {entry.version}"
+    # Once the flag has ended members are let in, and what they do changes the counts.
+    kept = KEPT if after["maintenance_until"] is not None else KEPT[:1]
+    changed = [f"{name} was {before[name]} and is {after[name]}" for name in kept if before[name] != after[name]]
     return ", ".join(changed)
-
-
-def _go_back(agent: Agent, canister: bytes, snapshot: bytes, until: int) -> str:
-    """Load the snapshot, unless members may have been let in since it was taken; says what was done."""
-    # Code that is too broken to be told may still be stopped in time: before the flag ends by itself.
-    with contextlib.suppress(ZonesError):
-        until = _flag(agent, canister, restoring=True) or 2**64
-    management.stop(agent, canister)
-    try:
-        if time.time() + FLAG_MARGIN_SECONDS >= until / 1e9:
-            return "it was too late to go back, the new code stays"
-        management.load_snapshot(agent, canister, snapshot)
-    finally:
-        management.start(agent, canister)
-    return "the zone was put back to what it was before"
 
 
 def _flag(agent: Agent, canister: bytes, *, restoring: bool) -> int:

@@ -16,6 +16,8 @@ from tests.support.zones import TEAM, deploy_zone, join, key_id, member
 from zones import upgrading
 from zones.errors import RejectedError, UserError
 from zones.factory import Factory
+from zones.state import State
+from zones.upgrade_journal import Journal
 
 VERSION = ("\nVERSION = 1000\n", "\nVERSION = 1001\n")
 LOSES = ('        "members": state.members_map.len(),\n', '        "members": state.members_map.len() + 1,\n')
@@ -66,6 +68,11 @@ def agent(network):
 
 
 @pytest.fixture
+def journal(tmp_path):
+    return Journal(State(tmp_path), tmp_path / "upgrade.json")
+
+
+@pytest.fixture
 def factory(network, agent, factory_build, zone_build):
     actor = deploy_factory(network, factory_build)
     publish(actor, zone_build.wasm)
@@ -84,16 +91,16 @@ def works(zone: Actor, version: int) -> bool:
     return (zone.call("get_version"), texts, added, left) == (version, [b"before"], ("ok", 2), [])
 
 
-def test_an_owner_upgrades_to_the_current_release(zone, agent, factory, tmp_path):
+def test_an_owner_upgrades_to_the_current_release(zone, agent, factory, journal, tmp_path):
     client, actor = factory
     digest = publish(actor, variant(tmp_path), 1001)
     release = upgrading.find_release(client, None, digest)
     said: list[str] = []
-    done = upgrading.upgrade(agent, zone.id.bytes, client, release, said.append)
+    done = upgrading.upgrade(agent, zone.id.bytes, client, release, said.append, journal)
     assert (done.before, done.after, done.digest, done.changed) == (1000, 1001, digest, True)
     assert said[-1] == "checking the zone"
     assert works(zone, 1001)
-    assert not upgrading.upgrade(agent, zone.id.bytes, client, release, said.append).changed
+    assert not upgrading.upgrade(agent, zone.id.bytes, client, release, said.append, journal).changed
 
 
 @pytest.mark.parametrize(
@@ -101,16 +108,16 @@ def test_an_owner_upgrades_to_the_current_release(zone, agent, factory, tmp_path
     [(LOSES, "members was 1 and is 2: the zone was put back"), (TRAPS, "the zone runs the code it ran before")],
     ids=["a check that fails", "an installation that fails"],
 )
-def test_a_release_that_does_not_do_is_undone(zone, agent, factory, tmp_path, change, text):
+def test_a_release_that_does_not_do_is_undone(zone, agent, factory, journal, tmp_path, change, text):
     client, actor = factory
     publish(actor, variant(tmp_path, change), 1001)
     release = upgrading.find_release(client, 1001, None)
     with pytest.raises(RejectedError, match=text):
-        upgrading.upgrade(agent, zone.id.bytes, client, release, print)
+        upgrading.upgrade(agent, zone.id.bytes, client, release, print, journal)
     assert works(zone, 1000)
 
 
-def test_other_bytes_than_those_of_the_release_are_never_installed(zone, agent, factory, tmp_path):
+def test_other_bytes_than_those_of_the_release_are_never_installed(zone, agent, factory, journal, tmp_path):
     client, actor = factory
     digest = publish(actor, variant(tmp_path), 1001)
     with pytest.raises(UserError, match=f"has SHA-256 {digest.hex()}, not 0000"):
@@ -120,6 +127,6 @@ def test_other_bytes_than_those_of_the_release_are_never_installed(zone, agent, 
     agent.broken_chunk = b"tampered"
     release = upgrading.find_release(client, 1001, digest)
     with pytest.raises(UserError, match="nothing was changed"):
-        upgrading.upgrade(agent, zone.id.bytes, client, release, print)
+        upgrading.upgrade(agent, zone.id.bytes, client, release, print, journal)
     agent.broken_chunk = None
     assert works(zone, 1000)
