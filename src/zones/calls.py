@@ -37,6 +37,10 @@ class Method:
             reply = agent.query(canister, self.name, argument)
         else:
             reply = agent.update(canister, self.name, argument, effective=effective)
+        return self.read(reply)
+
+    def read(self, reply: bytes) -> Any:
+        """Return the result in a reply, None when the method has none; raises NetworkError."""
         try:
             results = candid.decode(reply, self.results)
         except candid.CandidError as error:

@@ -1,11 +1,12 @@
 """Client of the factory's methods for who owns a zone and controls its canister, and for how it ends.
 
-Not for reading that (`zones.zone_index`) and not for repaying what is owed: cycles come only with calls of canisters.
+Not for reading that (`zones.zone_index`).
 Principals in bytes, amounts in cycles.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +23,12 @@ _ACCEPT, _CANCEL, _WAIVE, _REFRESH = (
     Method(name, [c.PRINCIPAL], [_ACK])
     for name in ("accept_custody", "cancel_custody_offer", "waive_repayment", "refresh_custody")
 )
+_REPAY = Method("repay", [c.PRINCIPAL], [c.variant(ok=c.NAT, err=c.TEXT)])
 _RETIRE = Method("retire_child", [c.PRINCIPAL, c.TEXT], [c.variant(ok=c.NAT, err=c.TEXT)])
 _ACCEPT_RELEASE = Method("accept_release", [c.PRINCIPAL, c.NAT], [_ACK])
+
+Send = Callable[[bytes, str, bytes, int], bytes]
+"""Makes a call with cycles: callee, method, argument, cycles; returns the reply."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,14 @@ class Custody:
         For every owner of the zone: the last one who asks has it done. Without owners for its creator and admins.
         """
         return ok_or_raise(_RETIRE.name, _RETIRE(self.agent, self.canister, zone, again))
+
+    def repay(self, zone: bytes, cycles: int, send: Send) -> int:
+        """Repay what is owed for a zone with at most so many cycles, which `send` attaches; returns what is owed then.
+
+        For anybody. `send` has a canister make a call: callee, method, argument, cycles; see `zones.paying`.
+        """
+        reply = send(self.canister, _REPAY.name, c.encode(_REPAY.arguments, [zone]), cycles)
+        return ok_or_raise(_REPAY.name, _REPAY.read(reply))
 
     def accept_release(self, zone: bytes, release: int) -> None:
         """Let the factory install a release on a shared zone. For its owners."""

@@ -62,6 +62,7 @@ _STATUS = Method(
 )
 _STOP = Method("stop_canister", [_ID])
 _START = Method("start_canister", [_ID])
+_DELETE = Method("delete_canister", [_ID])
 _SNAPSHOT = Method(
     "take_canister_snapshot", [c.record(canister_id=c.PRINCIPAL, replace_snapshot=c.opt(c.BLOB))], [c.record(id=c.BLOB)]
 )
@@ -147,6 +148,11 @@ def stop(agent: Agent, canister: bytes) -> None:
 def start(agent: Agent, canister: bytes) -> None:
     """Start a canister."""
     _START(agent, MANAGEMENT, {"canister_id": canister}, effective=canister)
+
+
+def delete(agent: Agent, canister: bytes) -> None:
+    """Delete a stopped canister, with the cycles that it holds."""
+    _DELETE(agent, MANAGEMENT, {"canister_id": canister}, effective=canister)
 
 
 def take_snapshot(agent: Agent, canister: bytes) -> bytes:

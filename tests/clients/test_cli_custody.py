@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import argparse
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from localnet.principal import to_text
+from canister_build import candid_of
+from canister_build.candid import parse, type_text
+from localnet import candid
+from localnet.principal import from_text, to_text
 from tests.support.tool import Tool, deployed
+from tests.support.wallets import wallet_wasm
+from zones import management, network
+from zones.agent import IcAgent
+from zones.calls import Method
+from zones.paying import through_wallet
+from zones.state import State
 
 NODE = "contract.zone.test/"
 """The local network's membership contract as the factory's list of trusted nodes has it."""
 B = 10**9
+_ENCODED = Method("encoded", [candid.TEXT], [candid.BLOB], query=True)
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +52,6 @@ def test_a_zone_passes_to_owners_who_share_it_and_end_it(tool: Tool) -> None:
     factory = first["factory"]
     assert (first["custody"], first["owners"], first["creator"], first["offer"]) == ("managed", [], owner, None)
     assert first["owed"] > 0
-    call = f"call {factory} repay '(principal \"{zone}\")' --with-cycles {first['owed']} --wallet <your wallet>"
-    assert call in tool.text("custody", "show", zone)
 
     for name, command, said in (
         ("owner", to_both, "cycles are owed for this zone"),
@@ -85,6 +95,88 @@ def test_a_zone_passes_to_owners_who_share_it_and_end_it(tool: Tool) -> None:
     assert ended["stage"] == "retired"
     assert ended["recovered"] > 500 * B
     assert mallory not in ended["owners"]
+
+
+def dfx_call(tool: Tool, zone: str) -> list[str]:
+    """The words of the command that is printed for repaying through dfx."""
+    (line,) = [line for line in tool.text("custody", "show", zone).splitlines() if line.startswith("owed ")]
+    return shlex.split(line.split(": ", 1)[1].replace("<your wallet>", "WALLET"))
+
+
+@pytest.fixture(scope="module")
+def wallet(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A cycles wallet with what it needs for itself."""
+    agent = agent_of(folder)
+    made = management.create_canister(agent, 500 * B)
+    management.install(agent, made, wallet_wasm(tmp_path_factory.mktemp("wallet")), b"DIDL\0\0")
+    return made
+
+
+def agent_of(folder: Path) -> IcAgent:
+    state = State(folder)
+    return IcAgent(network.resolve(state, "local"), state.identity("owner"))
+
+
+def test_the_printed_call_is_one_that_dfx_and_the_factory_take(tool: Tool, folder: Path, wallet: bytes) -> None:
+    zone = tool.json("create")["canister"]
+    shown = tool.json("custody", "show", zone)
+    words = dfx_call(tool, zone)
+    assert words[:3] == ["dfx", "canister", "call"]
+    # As dfx has it: [OPTIONS] <CANISTER_NAME> <METHOD_NAME> [ARGUMENT]; without --network it asks a local one.
+    call = argparse.ArgumentParser()
+    for name in ("--network", "--with-cycles", "--wallet"):
+        call.add_argument(name, required=True)
+    for name in ("canister", "method", "argument"):
+        call.add_argument(name)
+    made = call.parse_args(words[3:])
+    assert (made.network, made.wallet) == (network.resolve(tool.state, "local"), "WALLET")
+
+    # What dfx makes of it: Candid of the text, and a call through the wallet.
+    agent = agent_of(folder)
+    sent = _ENCODED(agent, wallet, made.argument)
+    method = parse(candid_of("factory")).methods()[made.method]
+    assert [type_text(argument.type) for argument in method.args] == ["principal"]
+    assert candid.decode(sent, [candid.PRINCIPAL]) == [from_text(zone)]
+    management.top_up(agent, wallet, 2 * shown["owed"])
+    reply = through_wallet(agent, wallet, from_text(made.canister), made.method, sent, int(made.with_cycles))
+    assert candid.decode(reply, [candid.variant(ok=candid.NAT, err=candid.TEXT)]) == [("ok", 0)]
+    assert tool.json("custody", "show", zone)["owed"] == 0
+
+
+def test_what_is_owed_is_repaid_without_dfx(tool: Tool, folder: Path, wallet: bytes) -> None:
+    zone, owner = tool.json("create")["canister"], principal(tool, "owner")
+    owed = tool.json("custody", "show", zone)["owed"]
+    code, said = tool.error("custody", "repay", zone, "--network", "ic", "--factory", zone)
+    assert (code, "which wallet repays?" in said, "--wallet" in said) == (1, True, True)
+    (part,) = tool.json("custody", "repay", zone, "--cycles", "500B", code=5)["repaid"]
+    assert part == {"canister": zone, "repaid": 500 * B, "owed": owed - 500 * B}
+
+    agent = agent_of(folder)
+    management.top_up(agent, wallet, 2 * owed)
+    of_wallet = ("custody", "repay", zone, "--wallet", to_text(wallet))
+    (part,) = tool.json(*of_wallet, "--cycles", "100B", code=5)["repaid"]
+    assert part == {"canister": zone, "repaid": 100 * B, "owed": owed - 600 * B}
+    before = management.canister_status(agent, wallet)["cycles"]
+    assert tool.json(*of_wallet)["repaid"] == [{"canister": zone, "repaid": owed - 600 * B, "owed": 0}]
+    spent = before - management.canister_status(agent, wallet)["cycles"]
+    assert owed - 600 * B <= spent < owed - 599 * B
+    assert tool.json("custody", "repay", zone)["repaid"] == [{"canister": zone, "repaid": 0, "owed": 0}]
+
+    handed = tool.json("custody", "offer", zone, "--custody", "sovereign", "--owner", owner)
+    assert (handed["custody"], handed["controllers"], handed["owed"]) == ("sovereign", [owner], 0)
+    code, said = tool.error(*of_wallet[:2], to_text(wallet), *of_wallet[3:])
+    assert (code, "is no zone of the factory" in said) == (1, True)
+
+
+def test_what_stands_against_repaying_is_said(tool: Tool, folder: Path, tmp_path: Path) -> None:
+    zone = tool.json("create")["canister"]
+    agent = agent_of(folder)
+    poor = management.create_canister(agent, 600 * B)
+    code, said = tool.error("custody", "repay", zone, "--wallet", to_text(poor))
+    assert (code, "wallet_call128" in said) == (3, True)  # there is no wallet on it
+    management.install(agent, poor, wallet_wasm(tmp_path), b"DIDL\0\0")
+    code, said = tool.error("custody", "repay", zone, "--wallet", to_text(poor))
+    assert (code, "wallet_call128: " in said) == (3, True)
 
 
 def test_a_zone_is_created_with_owners_and_a_proof(tool: Tool) -> None:

@@ -46,7 +46,7 @@ FLEET = [
         "creation",
     )
 ]
-CUSTODY = [f"custody {action}" for action in ("show", "offer", "accept", "cancel", "retire", "accept-release")]
+CUSTODY = [f"custody {action}" for action in ("show", "offer", "accept", "cancel", "retire", "accept-release", "repay")]
 ZONE = "rwlgt-iiaaa-aaaaa-aaaaa-cai"
 AT = ["--factory", "aaaaa-aa"]
 
@@ -136,6 +136,8 @@ def run(capsys: pytest.CaptureFixture[str], state: Path, *arguments: str) -> tup
         (["custody", "offer", ZONE, "--custody", "mine", "--owner", ZONE], 1, "invalid choice: 'mine'"),
         (["custody", "offer", ZONE, "--custody", "shared"], 1, "--owner"),
         (["custody", "accept", ZONE], 1, "no factory was deployed"),
+        (["custody", "repay", ZONE, "--wallet", "mine", *AT], 1, "'mine' is no principal"),
+        (["custody", "repay", ZONE, "--cycles", "0", *AT], 1, "'0' is no amount of cycles"),
         (["custody", "retire", ZONE, *AT], 1, "there is no identity 'owner'"),
         (["custody", "accept-release", ZONE, "--release", "0"], 1, "'0' is no whole number above 0"),
         (["status", "--zone", "rwlgt-iiaaa-aaaaa-aaaaa-cai"], 2, "no network answers"),

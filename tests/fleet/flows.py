@@ -23,9 +23,10 @@ from tests.fleet.inprocess import MODULES, InProcess
 from tests.localnet.wat import canister
 from tests.support.actor import Actor
 from tests.support.builds import Built
-from tests.support.factories import T, Wallet, deploy_factory, publish, set_policy, wallet_wasm, wish
+from tests.support.factories import T, Wallet, deploy_factory, publish, set_policy, wish
 from tests.support.network import CallRejected
 from tests.support.zones import RPC_HOST, TEAM, ZONE_ID, member, public_key, role_answer
+from zones.paying import payer_wasm
 
 DAY = 86_400
 LONG_SWEEP = 7 * DAY
@@ -354,7 +355,7 @@ _LEDGER = """
 _TRANSFERRED = b"DIDL\x01\x6b\x01\xbc\x8a\x01\x7d\x01\x00\x00\x07"
 """`variant { Ok = 7 }`."""
 _LEDGER_WASM = canister(_LEDGER, {3000: _TRANSFERRED})
-HELPERS = (_LEDGER_WASM, wallet_wasm(), RETURNER_WASM)
+HELPERS = (_LEDGER_WASM, payer_wasm(), RETURNER_WASM)
 """Modules that flows install beside the factory's and the zones'."""
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from ic.principal import Principal
 
-from tests.localnet.wat import canister
 from tests.support.actor import Actor
 from tests.support.network import ANONYMOUS, CallRejected, Network
 from tests.support.zones import RPC_HOST, TEAM, ZONE_ID
+from zones.paying import payer_argument, payer_wasm
 
 CHUNK = 1_000_000
 T = 10**12
@@ -86,7 +86,7 @@ class Wallet:
     def __init__(self, network: Network, factory: Actor, cycles: int = 100 * T) -> None:
         self.network = network
         self.factory = factory
-        self.id = network.deploy(wallet_wasm(), cycles=cycles)
+        self.id = network.deploy(payer_wasm(), cycles=cycles)
 
     @property
     def cycles(self) -> int:
@@ -101,34 +101,4 @@ class Wallet:
 
     def argument(self, method: str, *values: Any, cycles: int = 0) -> bytes:
         """The argument with which the canister makes a call of the factory."""
-        payload = self.factory.encode(method, *values)
-        name = method.encode()
-        head = cycles.to_bytes(8, "little") + len(self.factory.id.bytes).to_bytes(4, "little")
-        head += len(name).to_bytes(4, "little") + len(payload).to_bytes(4, "little")
-        return head + self.factory.id.bytes + name + payload
-
-
-def wallet_wasm() -> bytes:
-    """Wasm of `Wallet`: the argument is u64 cycles, u32 sizes of the callee's id, the method and the payload; these."""
-    body = """
-    (table 2 funcref) (elem (i32.const 0) $on_reply $on_reject)
-    (func (export "canister_update pay")
-      (local $callee i32) (local $name i32)
-      (drop (call $argument (i32.const 1000)))
-      (local.set $callee (i32.load (i32.const 1008)))
-      (local.set $name (i32.load (i32.const 1012)))
-      (call $call_new (i32.const 1020) (local.get $callee)
-        (i32.add (i32.const 1020) (local.get $callee)) (local.get $name)
-        (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 0))
-      (call $call_data_append
-        (i32.add (i32.add (i32.const 1020) (local.get $callee)) (local.get $name)) (i32.load (i32.const 1016)))
-      (call $call_cycles_add128 (i64.const 0) (i64.load (i32.const 1000)))
-      (if (call $call_perform) (then unreachable)))
-    (func $on_reply (param i32)
-      (call $msg_arg_data_copy (i32.const 2000) (i32.const 0) (call $msg_arg_data_size))
-      (call $answer (i32.const 2000) (call $msg_arg_data_size)))
-    (func $on_reject (param i32)
-      (call $msg_reject_msg_copy (i32.const 2000) (i32.const 0) (call $msg_reject_msg_size))
-      (call $msg_reject (i32.const 2000) (call $msg_reject_msg_size)))
-    """
-    return canister(body)
+        return payer_argument(self.factory.id.bytes, method, self.factory.encode(method, *values), cycles)

@@ -1,12 +1,13 @@
 """`zones custody`: who owns a zone and controls its canister, how that passes on, and how a zone ends.
 
-Not for what admins of the factory decide (`fleet_zone`) and not for repaying: no command line can send cycles.
+Not for what admins of the factory decide (`fleet_zone`).
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from localnet.principal import to_text
@@ -15,7 +16,9 @@ from zones.commands import Add, Subparsers
 from zones.commands.fleet_desk import Desk, explaining, of_a_factory
 from zones.context import ATTENTION, Context, Result, checked, cycles_text
 from zones.custody import custody_row, missing
-from zones.errors import RejectedError
+from zones.errors import RejectedError, UserError
+from zones.network import IC_URL
+from zones.paying import through_payer, through_wallet
 from zones.tables import Column, Table, time_shown
 from zones.zone_index import CUSTODIES
 
@@ -33,6 +36,11 @@ _COLUMNS = (
     Column("owed", "owed", cycles_text, right=True),
     Column("read_at", "read", time_shown),
 )
+_REPAID = (
+    Column("canister", "canister"),
+    Column("repaid", "repaid", cycles_text, right=True),
+    Column("owed", "still owed", cycles_text, right=True),
+)
 _EXAMPLE_ZONE = "rwlgt-iiaaa-aaaaa-aaaaa-cai"
 
 
@@ -42,8 +50,9 @@ def register(commands: Subparsers, add: Add) -> None:
         "custody",
         help="a zone's owners: offer it, accept it, end it",
         description="See and change who owns a zone and controls its canister. What is owed for a zone that the "
-        "factory paid for is repaid with cycles, which only canisters can send: `zones custody show` prints the "
-        "call to make through a wallet; or an admin of the factory waives it (`zones fleet waive`).",
+        "factory paid for is repaid with cycles, which only canisters can send: a cycles wallet does it with `zones "
+        "custody repay`, or with the call that `show` prints; or an admin of the factory waives it "
+        "(`zones fleet waive`).",
         epilog=f"example: zones custody show {_EXAMPLE_ZONE}",
     )
     actions = group.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -79,6 +88,21 @@ def register(commands: Subparsers, add: Add) -> None:
     )
     added("accept", "accept a zone that was offered to --identity", _accept)
     added("cancel", "take back an offer that was not carried out, and one's wish to retire the zone", _cancel)
+    repay = added(
+        "repay",
+        "repay what is owed for a zone from a cycles wallet; for anybody",
+        _repay,
+        " --wallet rdmx6-jaaaa-aaaaa-aaadq-cai",
+    )
+    repay.add_argument(
+        "--wallet",
+        type=checked(checks.principal),
+        metavar="CANISTER",
+        help="a cycles wallet that --identity controls (default: none, on a local network: cycles out of nothing)",
+    )
+    repay.add_argument(
+        "--cycles", type=checked(checks.cycles), metavar="CYCLES", help="500B, 1T (default: all that is owed)"
+    )
     retire = added(
         "retire",
         "destroy a zone with all its messages; each of its owners has to ask for it",
@@ -174,9 +198,29 @@ def _shown(desk: Desk, zone: dict[str, Any]) -> Result:
     return Result(desk.summary(**row), lines, Table(_COLUMNS, [row]), ATTENTION if offer or agreed else 0)
 
 
+def _repay(context: Context) -> Result:
+    options = context.options
+    if options.wallet is None and context.url == IC_URL:
+        raise UserError(
+            "which wallet repays? Only canisters can send cycles",
+            "name a cycles wallet that --identity controls with --wallet, or make the call that `show` prints",
+        )
+    desk = Desk(context, signed=True)
+    zone = desk.zone(desk.canister(options.zone))
+    owed, name = zone["owed"], to_text(zone["canister"])
+    amount = min(owed, options.cycles or owed)
+    send = partial(through_payer, desk.agent)
+    if options.wallet is not None:
+        send = partial(through_wallet, desk.agent, options.wallet)
+    left = desk.custody.repay(zone["canister"], amount, send) if amount else 0
+    row = {"canister": name, "repaid": owed - left, "owed": left}
+    return desk.listing("repaid", Table(_REPAID, [row]), "", exit_code=ATTENTION if left else 0)
+
+
 def _repaying(desk: Desk, row: dict[str, Any]) -> str:
     """Return how what is owed is repaid: no command line can send cycles with a call, a wallet can."""
+    network = "ic" if desk.context.url == IC_URL else desk.context.url
     return (
-        f"dfx canister call {to_text(desk.factory.canister)} repay '(principal \"{row['canister']}\")' "
-        f"--with-cycles {row['owed']} --wallet <your wallet>"
+        f"dfx canister call --network {network} {to_text(desk.factory.canister)} repay "
+        f"'(principal \"{row['canister']}\")' --with-cycles {row['owed']} --wallet <your wallet>"
     )

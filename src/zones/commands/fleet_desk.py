@@ -139,7 +139,7 @@ def explaining(identity: str) -> Iterator[None]:
         elif any(text in error.message for text in _NOT_AN_OWNER):
             what, hint = "no owner of the zone", "name one with --identity; `zones custody show` lists them"
         elif _OWED in error.message:
-            raise RejectedError(error.message, "`zones custody show` tells how", code=error.code) from error
+            raise RejectedError(error.message, "`zones custody repay` does that", code=error.code) from error
         else:
             raise
         raise RejectedError(f"{identity} is {what}", hint, code=error.code) from error
