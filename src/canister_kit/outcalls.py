@@ -24,14 +24,46 @@ BUDGET = struct.Struct("<III")
 BUDGET_KEY = "outcalls"
 
 
+class KeyMarks:
+    """One lookup of a key a minute, one in flight. Heap only. All times in nanoseconds."""
+
+    def __init__(self):
+        self._started: dict[bytes, int] = {}
+        self._in_flight = InFlight()
+
+    def fault(self, principal: bytes, now: int) -> str:
+        """Why this principal's role cannot be looked up now, or ""."""
+        if self._in_flight.running(principal, now):
+            return "a role lookup for this key is in flight: wait for its answer"
+        started = self._started.get(principal)
+        if started is not None and now - started < INTERVAL:
+            wait = -(-(INTERVAL - (now - started)) // SECOND)
+            return f"one role lookup per key and {INTERVAL // SECOND} seconds: try again in {wait} seconds"
+        return ""
+
+    def start(self, principal: bytes, now: int) -> None:
+        """A lookup of this principal's role begins."""
+        if len(self._started) >= MAX_MARKS:
+            self._started = {key: time for key, time in self._started.items() if now - time < INTERVAL}
+        self._started[principal] = now
+        self._in_flight.start(principal, now)
+
+    def finish(self, principal: bytes) -> None:
+        """The lookup of this principal has ended, however it ended."""
+        self._in_flight.finish(principal)
+
+    def open_count(self, now: int) -> int:
+        """How many lookups are open."""
+        return self._in_flight.waited_for(now)
+
+
 class OutcallRules:
     """Admits role lookups, one key at a time. All times in nanoseconds."""
 
     def __init__(self, settings: StableBTreeMap[text, blob]):
         self._settings = settings
-        self._started: dict[bytes, int] = {}
         self._by_member: dict[bytes, int] = {}
-        self._in_flight = InFlight()
+        self._marks = KeyMarks()
 
     def admit(self, principal: bytes, member: bytes, now: int) -> str:
         """Takes a lookup of this principal's role into account and returns "", or says why it must wait.
@@ -39,7 +71,7 @@ class OutcallRules:
         `member` is who asks for it, empty for one who is no member.
         """
         day, others, by_members = self._budget(now)
-        fault = self._mark_fault(principal, now) or self._budget_fault(member, others, by_members)
+        fault = self._marks.fault(principal, now) or self._budget_fault(member, others, by_members)
         if fault:
             return fault
         if member:
@@ -48,24 +80,12 @@ class OutcallRules:
         else:
             others += 1
         self._settings.insert(BUDGET_KEY, BUDGET.pack(day, others, by_members))
-        if len(self._started) >= MAX_MARKS:
-            self._started = {key: time for key, time in self._started.items() if now - time < INTERVAL}
-        self._started[principal] = now
-        self._in_flight.start(principal, now)
+        self._marks.start(principal, now)
         return ""
 
     def finished(self, principal: bytes) -> None:
         """The lookup of this principal has ended, however it ended."""
-        self._in_flight.finish(principal)
-
-    def _mark_fault(self, principal: bytes, now: int) -> str:
-        if self._in_flight.running(principal, now):
-            return "a role lookup for this key is in flight: wait for its answer"
-        started = self._started.get(principal)
-        if started is not None and now - started < INTERVAL:
-            wait = -(-(INTERVAL - (now - started)) // SECOND)
-            return f"one role lookup per key and {INTERVAL // SECOND} seconds: try again in {wait} seconds"
-        return ""
+        self._marks.finish(principal)
 
     def _budget_fault(self, member: bytes, others: int, by_members: int) -> str:
         if not member and others >= DAILY_FOR_OTHERS:

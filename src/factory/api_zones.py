@@ -10,7 +10,7 @@ from factory.candid_types import AckResult
 from factory.children import CUSTODY_NAMES, FUNDED, MANAGED, SPONSORED
 from factory.context import creation_rules, creations, note, open_calls, require_admin
 from factory.creation import Created
-from factory.creation_policy import MODE_NAMES
+from factory.creation_policy import MODE_NAMES, NAMES
 from factory.pool import fill_pool_soon
 from factory.principals import to_principal, to_principals
 from factory.settling import settle
@@ -154,16 +154,24 @@ def settle_creation(answer: SettleCreation) -> Async[AckResult]:
 def get_creation_policy() -> CreationPolicyInfo:
     """Who may have zones created, what they cost, and what is used of the shares of this day."""
     policy = creation_rules.policy()
+    figures = policy.figures
     return {
         "mode": {MODE_NAMES[policy.mode]: None},  # pyright: ignore[reportReturnType]
         "funded_open": policy.funded_open,
-        "creation_cycles": policy.creation_cycles,
+        "creation_cycles": figures["creation_cycles"],
         "funded_price": creation.funded_price(),
-        "daily_creations": policy.daily_creations,
-        "daily_cycles": policy.daily_cycles,
+        "daily_creations": figures["daily_creations"],
+        "daily_cycles": figures["daily_cycles"],
         "proven": share_use(True),
         "unproven": share_use(False),
-        "pool_size": policy.pool_size,
+        "pool_size": figures["pool_size"],
+        "lookup_cycles": figures["lookup_cycles"],
+        "owner_role": figures["owner_role"],
+        "daily_takings_up": figures["daily_takings_up"],
+        "funded_fee": figures["funded_fee"],
+        "freezing_seconds": figures["freezing_seconds"],
+        "reserved_limit": figures["reserved_limit"],
+        "wasm_memory_limit": figures["wasm_memory_limit"],
         "pooled": len(creations.pool()),
         "trusted_nodes": policy.nodes,
     }
@@ -190,23 +198,13 @@ def set_creation_policy(change: CreationPolicyChange) -> AckResult:
     policy.mode = policy.mode if mode is None else MODES[next(iter(mode))]
     policy.nodes = policy.nodes if nodes is None else list(nodes)
     policy.funded_open = policy.funded_open if funded_open is None else funded_open
-    policy.creation_cycles = given(change["creation_cycles"], policy.creation_cycles)
-    policy.daily_creations = given(change["daily_creations"], policy.daily_creations)
-    policy.daily_cycles = given(change["daily_cycles"], policy.daily_cycles)
-    policy.unproven_creations = given(change["unproven_creations"], policy.unproven_creations)
-    policy.unproven_cycles = given(change["unproven_cycles"], policy.unproven_cycles)
-    policy.pool_size = given(change["pool_size"], policy.pool_size)
+    policy.figures.update({name: change[name] for name in NAMES if change[name] is not None})
     fault = creation_rules.change(policy)
     if fault:
         return {"err": fault}
     note("set_creation_policy", b"", ", ".join(f"{name} {change[name]}" for name in change if change[name] is not None))
     fill_pool_soon()
     return {"ok": None}
-
-
-def given(number: int | None, otherwise: int) -> int:
-    """A number that was given, or the one in force."""
-    return otherwise if number is None else number
 
 
 @update(guard=require_admin)

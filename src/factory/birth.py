@@ -1,29 +1,27 @@
 """What a zone canister is born with: its settings on the platform and its first argument.
 
-Values, with their reasons in `docs/factory.md`. Not for how it is created (`creation`).
+What admins set, with the reasons in `docs/factory.md`. Not for how it is created (`creation`).
 """
 
 from kybra import ic
 
 from factory.children import MANAGED, MAX_CONTROLLERS, SOVEREIGN
+from factory.context import creation_rules
 from factory.principals import to_principals
 from factory.services import CanisterSettingsChange
 from factory.zones import Creation
 
-FREEZING_SECONDS = 30 * 86_400
-RESERVED_CYCLES_LIMIT = 1_000_000_000_000
-WASM_MEMORY_BYTES = 2**30
-
 
 def birth_settings(controllers: list[bytes]) -> CanisterSettingsChange:
     """The settings of a new canister with these controllers."""
+    figures = creation_rules.policy().figures
     return {
         "controllers": to_principals(controllers),
         "compute_allocation": None,
         "memory_allocation": None,
-        "freezing_threshold": FREEZING_SECONDS,
-        "reserved_cycles_limit": RESERVED_CYCLES_LIMIT,
-        "wasm_memory_limit": WASM_MEMORY_BYTES,
+        "freezing_threshold": figures["freezing_seconds"],
+        "reserved_cycles_limit": figures["reserved_limit"],
+        "wasm_memory_limit": figures["wasm_memory_limit"],
     }
 
 

@@ -9,7 +9,6 @@ from kybra import GuardResult, Principal, ic
 from canister_kit.controllers import ControllerCache
 from canister_kit.guards import refuse
 from canister_kit.in_flight import InFlight
-from canister_kit.outcalls import OutcallRules
 from factory import state
 from factory.admins import Admins
 from factory.alerts import Alerts
@@ -22,6 +21,7 @@ from factory.deposit_log import DepositLog
 from factory.fuel import FuelStore
 from factory.history import CHILD_POINT, FLEET_POINT, History
 from factory.lists import PrincipalLists
+from factory.lookups import Lookups
 from factory.policy import Policy
 from factory.releases import ReleaseStore
 from factory.rollouts import Rollouts
@@ -46,7 +46,7 @@ sweeps = Sweeps(state.settings_map)
 alerts = Alerts(state.settings_map, state.alerts_map, state.open_alerts_map)
 creations = Creations(state.settings_map, state.creations_map, state.zones_map, state.proofs_map)
 creation_rules = CreationRules(state.settings_map, state.allowed_map)
-role_lookups = OutcallRules(state.settings_map)
+lookups = Lookups(state.settings_map, creation_rules)
 releases = ReleaseStore(state.settings_map, state.releases_map, state.release_pieces_map)
 changes = Changes(state.settings_map, state.changes_map)
 rollouts = Rollouts(state.settings_map, state.consents_map)

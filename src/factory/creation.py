@@ -24,8 +24,6 @@ from factory.spending import came_back, spending_fault
 from factory.zones import CREATED, FAILED, INSTALLED, LIVE, RESERVED, Creation, zone_key
 
 SECOND = 1_000_000_000
-# What a creation costs the factory beside what the canister is born with: its calls and their instructions.
-FUNDED_FEE = 20_000_000_000
 # What taking a creation up again may cost, most of it the transfer of the code to the chunk store.
 TAKING_UP_CYCLES = 50_000_000_000
 TAKING_UP_INTERVAL = 60 * SECOND
@@ -122,11 +120,10 @@ def admission_fault(asked: Creation, with_proof: bool) -> str:
     """Why no canister can be created for a request now, or ""."""
     if releases.current() is None:
         return "no release of the zone canister is published yet: nothing to install"
-    policy = creation_rules.policy()
     fault = ""
     if asked.funding == FUNDED:
         price = funded_price()
-        if not policy.funded_open:
+        if not creation_rules.policy().funded_open:
             fault = "funded creations are closed"
         elif ic.msg_cycles_available128() < price:
             fault = f"a zone costs {price} cycles, {ic.msg_cycles_available128()} came with the call"
@@ -137,12 +134,12 @@ def admission_fault(asked: Creation, with_proof: bool) -> str:
             fault = (
                 f"zone {asked.zone_id} had its sponsored canister (creation {earlier}): send the price along as cycles"
             )
-    return fault or spending_fault(policy.creation_cycles)
+    return fault or spending_fault(creation_rules.figure("creation_cycles"))
 
 
 def funded_price() -> int:
     """What a funded zone costs, in cycles."""
-    return creation_rules.policy().creation_cycles + FUNDED_FEE
+    return creation_rules.figure("creation_cycles") + creation_rules.figure("funded_fee")
 
 
 def begin(asked: Creation, call_token: bytes | None, public_key: bytes | None) -> Async[Begun]:
@@ -157,7 +154,7 @@ def begin(asked: Creation, call_token: bytes | None, public_key: bytes | None) -
             return 0, fault
         asked.proven = True
     now = ic.time()
-    asked.cycles = creation_rules.policy().creation_cycles
+    asked.cycles = creation_rules.figure("creation_cycles")
     if asked.funding == SPONSORED:
         asked.count_window, asked.cycles_window = creation_rules.take(asked.proven, asked.cycles, now)
     number = creations.begin(asked, now)
@@ -202,7 +199,7 @@ def has_canister(number: int, controllers: list[bytes]) -> None:
     lists.add(zone_list(creation.zone_id), creation.canister)
     lists.add(creator_list(creation.creator), creation.canister)
     if creation.funding == FUNDED:
-        ic.msg_cycles_accept128(creation.cycles + FUNDED_FEE)
+        ic.msg_cycles_accept128(creation.cycles + creation_rules.figure("funded_fee"))
 
 
 def give_up(number: int, fault: str) -> None:

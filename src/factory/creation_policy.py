@@ -4,17 +4,16 @@ Pure. Sponsored zones come out of two daily shares: that of callers whose zone's
 a small one of everybody else, which cannot use up the first. Funded zones pay for themselves and have no share. Amounts
 in cycles, times in ns.
 
-    settings "creation_policy" u8 version (1) | u8 mode | u8 funded zones are open | u32 pool size | u32 creations a day
-                               | u32 of them unproven | u128 cycles a day | u128 of them unproven | u128 per creation
-                               | u8 count, trusted nodes (u16 length, UTF-8)
+    settings "creation_policy" u8 version (1) | u8 mode | u8 funded zones are open | u8 count, trusted nodes
+                               (u16 length, UTF-8) | u128 for each figure in the order of FIELDS; one that is not
+                               stored has its default
              "share NAME"      quotas of the shares (see `quota`)
     allowed  principal -> u64 since
 """
 
-import struct
-
 from kybra import StableBTreeMap, blob, text
 
+from factory.policy import DAY, MOST_CYCLES, Field, figures_fault, pack_figures, unpack_figures
 from factory.quota import Quota, decode_quota
 
 OPEN = 1
@@ -23,22 +22,36 @@ CLOSED = 3
 MODE_NAMES = {OPEN: "open", ALLOWLIST: "allowlist", CLOSED: "closed"}
 
 T = 1_000_000_000_000
-DAY = 86_400
 SECOND = 1_000_000_000
 MAX_DAILY = 10_000
 MAX_POOL = 20
 MAX_ALLOWED = 1_000
-MAX_CYCLES = 10**18
 # The platform keeps 0.5 T of what a canister is created with; the rest must last until it is installed and fuelled.
 LEAST_CYCLES = T
 MAX_NODES = 8
-MAX_NODES_BYTES = 800
-MAX_TAKEN_UP = 200
+MAX_NODES_BYTES = 640
 # The nodes of the zones' contracts in use today; others could answer whatever their owners like.
 NODES = ["rpc.api.moonbeam.network/", "prenet.diode.io:8443/", "sapphire.oasis.io/"]
 POLICY_KEY = "creation_policy"
 TAKEN_UP = "taken up"
-HEAD = struct.Struct("<BBBIII16s16s16s")
+
+FIELDS = [
+    Field("creation_cycles", 2 * T, LEAST_CYCLES, MOST_CYCLES),
+    Field("daily_creations", 20, 0, MAX_DAILY),
+    Field("daily_cycles", 40 * T, 0, MOST_CYCLES),
+    Field("unproven_creations", 5, 0, MAX_DAILY),
+    Field("unproven_cycles", 10 * T, 0, MOST_CYCLES),
+    Field("pool_size", 0, 0, MAX_POOL),
+    Field("lookup_cycles", 25_000_000_000, 0, MOST_CYCLES),
+    Field("owner_role", 400, 1, 2**32 - 1),
+    Field("daily_takings_up", 200, 0, MAX_DAILY),
+    # What a creation costs the factory beside what the canister is born with: its calls and their instructions.
+    Field("funded_fee", 20_000_000_000, 0, MOST_CYCLES),
+    Field("freezing_seconds", 30 * DAY, DAY, 365 * DAY),
+    Field("reserved_limit", T, 0, MOST_CYCLES),
+    Field("wasm_memory_limit", 2**30, 2**28, 2**32),
+]
+NAMES = [field.name for field in FIELDS]
 
 
 class CreationPolicy:
@@ -47,69 +60,42 @@ class CreationPolicy:
     def __init__(self):
         self.mode = OPEN
         self.funded_open = True
-        self.pool_size = 0
-        self.daily_creations = 20
-        self.unproven_creations = 5
-        self.daily_cycles = 40 * T
-        self.unproven_cycles = 10 * T
-        self.creation_cycles = 2 * T
         self.nodes = list(NODES)
+        self.figures = unpack_figures(FIELDS, b"")
 
     def fault(self) -> str:
         """What is wrong with it, or ""."""
-        if self.daily_creations > MAX_DAILY:
-            return f"daily_creations is at most {MAX_DAILY}, got {self.daily_creations}"
-        if self.unproven_creations > self.daily_creations:
-            return (
-                f"unproven_creations is at most daily_creations {self.daily_creations}, got {self.unproven_creations}"
-            )
-        if self.daily_cycles > MAX_CYCLES:
-            return f"daily_cycles is at most {MAX_CYCLES}, got {self.daily_cycles}"
-        if self.unproven_cycles > self.daily_cycles:
-            return f"unproven_cycles is at most daily_cycles {self.daily_cycles}, got {self.unproven_cycles}"
-        if not LEAST_CYCLES <= self.creation_cycles <= MAX_CYCLES:
-            return f"creation_cycles must be {LEAST_CYCLES} to {MAX_CYCLES}, got {self.creation_cycles}"
-        if self.pool_size > MAX_POOL:
-            return f"pool_size is at most {MAX_POOL}, got {self.pool_size}"
-        if len(self.nodes) > MAX_NODES or sum(len(node.encode()) + 2 for node in self.nodes) > MAX_NODES_BYTES:
-            return f"trusted_nodes are at most {MAX_NODES}, with {MAX_NODES_BYTES} bytes in all"
-        return ""
+        fault = figures_fault(FIELDS, self.figures)
+        for part, whole in (("unproven_creations", "daily_creations"), ("unproven_cycles", "daily_cycles")):
+            if not fault and self.figures[part] > self.figures[whole]:
+                fault = f"{part} is at most {whole} {self.figures[whole]}, got {self.figures[part]}"
+        if not fault and (
+            len(self.nodes) > MAX_NODES or sum(len(node.encode()) + 2 for node in self.nodes) > MAX_NODES_BYTES
+        ):
+            fault = f"trusted_nodes are at most {MAX_NODES}, with {MAX_NODES_BYTES} bytes in all"
+        return fault
 
     def encode(self) -> bytes:
         """The policy as it is stored."""
-        head = HEAD.pack(
-            1,
-            self.mode,
-            self.funded_open,
-            self.pool_size,
-            self.daily_creations,
-            self.unproven_creations,
-            self.daily_cycles.to_bytes(16, "little"),
-            self.unproven_cycles.to_bytes(16, "little"),
-            self.creation_cycles.to_bytes(16, "little"),
-        )
-        parts = [head, bytes([len(self.nodes)])]
+        parts = [bytes([1, self.mode, self.funded_open, len(self.nodes)])]
         for node in self.nodes:
             raw = node.encode()
             parts.append(len(raw).to_bytes(2, "little") + raw)
+        parts.append(pack_figures(FIELDS, self.figures))
         return b"".join(parts)
 
 
 def decode_policy(stored: bytes) -> CreationPolicy:
     """The policy that `encode` wrote."""
     policy = CreationPolicy()
-    head = HEAD.unpack_from(stored)
-    _, policy.mode, funded_open, policy.pool_size, policy.daily_creations, policy.unproven_creations = head[:6]
-    policy.funded_open = bool(funded_open)
-    policy.daily_cycles = int.from_bytes(head[6], "little")
-    policy.unproven_cycles = int.from_bytes(head[7], "little")
-    policy.creation_cycles = int.from_bytes(head[8], "little")
+    policy.mode, policy.funded_open, count = stored[1], bool(stored[2]), stored[3]
     policy.nodes = []
-    at = HEAD.size + 1
-    for _ in range(stored[HEAD.size]):
+    at = 4
+    for _ in range(count):
         end = at + 2 + int.from_bytes(stored[at : at + 2], "little")
         policy.nodes.append(stored[at + 2 : end].decode())
         at = end
+    policy.figures = unpack_figures(FIELDS, stored[at:])
     return policy
 
 
@@ -124,6 +110,10 @@ class CreationRules:
         """The policy in force."""
         stored = self._settings.get(POLICY_KEY)
         return CreationPolicy() if stored is None else decode_policy(stored)
+
+    def figure(self, name: str) -> int:
+        """One figure of the policy in force."""
+        return self.policy().figures[name]
 
     def change(self, policy: CreationPolicy) -> str:
         """Puts a policy into force, or says what is wrong with it."""
@@ -143,6 +133,10 @@ class CreationRules:
         """Takes a principal off the allowlist."""
         self._allowed.remove(principal)
 
+    def is_allowed(self, principal: bytes) -> bool:
+        """Whether a principal is on the allowlist."""
+        return self._allowed.contains_key(principal)
+
     def allowed(self, after: bytes | None, most: int) -> list[bytes]:
         """Principals on the allowlist in ascending order that come after one, at most so many."""
         return [key for key in sorted(self._allowed.keys()) if after is None or key > after][:most]
@@ -152,7 +146,7 @@ class CreationRules:
         mode = self.policy().mode
         if mode == CLOSED:
             return "sponsored creations are closed: send the price along as cycles"
-        if mode == ALLOWLIST and not self._allowed.contains_key(creator):
+        if mode == ALLOWLIST and not self.is_allowed(creator):
             return "sponsored creations are for principals on the allowlist: send the price along as cycles"
         return ""
 
@@ -163,7 +157,7 @@ class CreationRules:
         if count.left(now) == 0:
             wait = (count.ends_at - now) // SECOND
             return f"the {count.limit} creations of this day for {name} are used up: try again in {wait} seconds"
-        amount = self.policy().creation_cycles
+        amount = self.figure("creation_cycles")
         if cycles.left(now) < amount:
             wait = (cycles.ends_at - now) // SECOND
             return (
@@ -191,18 +185,19 @@ class CreationRules:
     def admit_taking_up(self, now: int) -> str:
         """Counts that a creation is taken up once more, or says why it must wait: each try costs the factory cycles."""
         stored = self._settings.get(share_key(TAKEN_UP))
-        quota = Quota(MAX_TAKEN_UP, DAY) if stored is None else decode_quota(stored)
+        quota = Quota(0, DAY) if stored is None else decode_quota(stored)
+        quota.limit = self.figure("daily_takings_up")
         if quota.left(now) == 0:
-            return f"{MAX_TAKEN_UP} creations were taken up again this day: try again tomorrow"
+            return f"{quota.limit} creations were taken up again this day: try again tomorrow"
         quota.take(1)
         self._settings.insert(share_key(TAKEN_UP), quota.encode())
         return ""
 
     def share(self, proven: bool) -> tuple[Quota, Quota]:
         """Creations and cycles of a share, as the policy limits them."""
-        policy = self.policy()
-        unproven = policy.unproven_creations, policy.unproven_cycles
-        rest = policy.daily_creations - unproven[0], policy.daily_cycles - unproven[1]
+        figures = self.policy().figures
+        unproven = figures["unproven_creations"], figures["unproven_cycles"]
+        rest = figures["daily_creations"] - unproven[0], figures["daily_cycles"] - unproven[1]
         limits = rest if proven else unproven
         quotas = []
         for name, limit in zip(share_names(proven), limits, strict=True):

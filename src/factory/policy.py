@@ -12,6 +12,8 @@ POLICY_KEY = "policy"
 NUMBER_BYTES = 16
 MOST_CYCLES = 10**18
 DAY = 86_400
+CHILD_WINDOW = DAY
+SHARED_WINDOW = 30 * DAY
 
 
 class Field:
@@ -37,8 +39,28 @@ FIELDS = [
     Field("sweep_seconds", 21_600, 600, 7 * DAY),
 ]
 NAMES = [field.name for field in FIELDS]
-CHILD_WINDOW = DAY
-SHARED_WINDOW = 30 * DAY
+
+
+def figures_fault(fields: list[Field], figures: dict[str, int]) -> str:
+    """The first figure that is out of its range, or ""."""
+    for field in fields:
+        if not field.lowest <= figures[field.name] <= field.highest:
+            return f"{field.name} must be {field.lowest} to {field.highest}, got {figures[field.name]}"
+    return ""
+
+
+def pack_figures(fields: list[Field], figures: dict[str, int]) -> bytes:
+    """Figures as they are stored: u128 each, in the order of their fields."""
+    return b"".join([figures[field.name].to_bytes(NUMBER_BYTES, "little") for field in fields])
+
+
+def unpack_figures(fields: list[Field], stored: bytes) -> dict[str, int]:
+    """The figures that `pack_figures` wrote; one that is not stored has its default."""
+    figures = {}
+    for index, field in enumerate(fields):
+        raw = stored[index * NUMBER_BYTES : (index + 1) * NUMBER_BYTES]
+        figures[field.name] = int.from_bytes(raw, "little") if raw else field.default
+    return figures
 
 
 class Policy:
@@ -51,10 +73,7 @@ class Policy:
     def all(self) -> dict[str, int]:
         """Every figure by its name."""
         if not self._read:
-            stored = self._settings.get(POLICY_KEY) or b""
-            for index, field in enumerate(FIELDS):
-                raw = stored[index * NUMBER_BYTES : (index + 1) * NUMBER_BYTES]
-                self._read[field.name] = int.from_bytes(raw, "little") if raw else field.default
+            self._read = unpack_figures(FIELDS, self._settings.get(POLICY_KEY) or b"")
         return self._read
 
     def get(self, name: str) -> int:
@@ -64,14 +83,14 @@ class Policy:
     def change(self, changes: dict[str, int]) -> str:
         """Sets some figures and returns "", or says what is wrong and changes nothing."""
         figures = {**self.all(), **changes}
-        for field in FIELDS:
-            if not field.lowest <= figures[field.name] <= field.highest:
-                return f"{field.name} must be {field.lowest} to {field.highest}, got {figures[field.name]}"
+        fault = figures_fault(FIELDS, figures)
+        if fault:
+            return fault
         if figures["refill_to"] < max(figures["refill_below"], figures["min_top_up"]):
             return (
                 f"refill_to {figures['refill_to']} must be at least refill_below {figures['refill_below']} "
                 f"and min_top_up {figures['min_top_up']}"
             )
-        self._settings.insert(POLICY_KEY, b"".join([figures[name].to_bytes(NUMBER_BYTES, "little") for name in NAMES]))
+        self._settings.insert(POLICY_KEY, pack_figures(FIELDS, figures))
         self._read = figures
         return ""

@@ -36,7 +36,7 @@ pool_timer = PoolTimer()
 
 def pool_lacks() -> int:
     """How many canisters the pool is short of."""
-    return creation_rules.policy().pool_size - len(creations.pool())
+    return creation_rules.figure("pool_size") - len(creations.pool())
 
 
 def fill_pool_soon() -> void:
@@ -51,7 +51,7 @@ def fill_pool() -> Async[void]:
     if open_calls.running(POOL_KEY, ic.time()):
         return
     while pool_lacks() > 0:
-        cycles = creation_rules.policy().creation_cycles
+        cycles = creation_rules.figure("creation_cycles")
         if spending_fault(cycles):
             pool_timer.arm(RETRY_SECONDS)
             return

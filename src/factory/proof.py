@@ -7,32 +7,38 @@ node, and his own would say what he likes. Not for what a proof is good for (`cr
 from kybra import Async, ic, text
 
 from canister_kit import oracle
-from canister_kit.http_outcall import OUTCALL_CYCLES, OutcallService, role_request
+from canister_kit.http_outcall import OUTCALL_CYCLES, HttpResponse, OutcallService, role_request
 from canister_kit.keys import PUBLIC_KEY_BYTES, address_of, principal_of
-from factory.context import MANAGEMENT, creation_rules, role_lookups
+from factory.context import MANAGEMENT, creation_rules, lookups
 from factory.zones import Creation
-
-OWNER_ROLE = 400
 
 
 def prove(asked: Creation, call_token: bytes | None, public_key: bytes) -> Async[text]:
     """Asks the zone's contract whether the creator is an owner there; returns why he is not proven to be, or ""."""
-    fault = key_fault(asked, public_key) or role_lookups.admit(asked.creator, b"", ic.time())
+    budget = lookups.budget_of(asked.creator)
+    fault = key_fault(asked, public_key) or lookups.fault(asked.creator, budget, ic.time())
     if fault:
         return fault
     body = oracle.role_call(asked.zone_id, call_token, address_of(public_key))
     request = role_request(asked.rpc_host, asked.rpc_path, body)
+    lookup = lookups.begin(asked.creator, budget, ic.time())
     answer = yield OutcallService(MANAGEMENT).http_request(request).with_cycles(OUTCALL_CYCLES)
-    role_lookups.finished(asked.creator)
-    if answer.Err is not None:
-        return f"role lookup failed: {answer.Err}"
+    # Of a rejected call the platform may have taken its price, or not have been reached at all.
+    spent = OUTCALL_CYCLES - ic.msg_cycles_refunded128() if answer.Err is None else None
+    lookups.end(lookup, spent, ic.time())
+    return f"role lookup failed: {answer.Err}" if answer.Err is not None else role_fault(asked, answer.Ok)
+
+
+def role_fault(asked: Creation, response: HttpResponse) -> str:
+    """Why a node's answer does not make the creator an owner, or ""."""
     try:
-        role = oracle.role_of(answer.Ok["status"], answer.Ok["body"])
+        role = oracle.role_of(response["status"], response["body"])
     except oracle.OracleError as wrong:
         return str(wrong)
-    if role < OWNER_ROLE:
+    least = creation_rules.figure("owner_role")
+    if role < least:
         return (
-            f"the contract at {asked.zone_id} gives your key the role {role}, an owner has {OWNER_ROLE}: "
+            f"the contract at {asked.zone_id} gives your key the role {role}, an owner has {least}: "
             "ask without public_key for a zone without a proof"
         )
     return ""

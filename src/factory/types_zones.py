@@ -101,6 +101,13 @@ class CreationPolicyInfo(Record):
     unproven: ShareUse
     pool_size: nat32
     pooled: nat32
+    lookup_cycles: nat
+    owner_role: nat
+    daily_takings_up: nat
+    funded_fee: nat
+    freezing_seconds: nat
+    reserved_limit: nat
+    wasm_memory_limit: nat
     trusted_nodes: Vec[text]
 
 
@@ -113,6 +120,13 @@ class CreationPolicyChange(Record):
     unproven_creations: Opt[nat32]
     unproven_cycles: Opt[nat]
     pool_size: Opt[nat32]
+    lookup_cycles: Opt[nat]
+    owner_role: Opt[nat]
+    daily_takings_up: Opt[nat]
+    funded_fee: Opt[nat]
+    freezing_seconds: Opt[nat]
+    reserved_limit: Opt[nat]
+    wasm_memory_limit: Opt[nat]
     trusted_nodes: Opt[Vec[text]]
 
 

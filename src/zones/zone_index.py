@@ -19,8 +19,16 @@ PAGE = 100
 RETIRED = "retired"
 MODES = ("open", "allowlist", "closed")
 """Who may have zones created that the battery pays for: anyone, those on the allowlist, nobody."""
-CYCLES_FIGURES = ("creation_cycles", "daily_cycles", "unproven_cycles")
+CYCLES_FIGURES = (
+    "creation_cycles",
+    "daily_cycles",
+    "unproven_cycles",
+    "funded_fee",
+    "lookup_cycles",
+    "reserved_limit",
+)
 COUNT_FIGURES = ("daily_creations", "unproven_creations", "pool_size")
+OTHER_FIGURES = ("owner_role", "daily_takings_up", "freezing_seconds", "wasm_memory_limit")
 
 CUSTODIES = ("managed", "shared", "sovereign")
 """Who controls a zone's canister: the factory, the factory and owners, owners alone."""
@@ -71,6 +79,10 @@ _POLICY = Method(
             unproven=_SHARE,
             pool_size=c.NAT32,
             pooled=c.NAT32,
+            lookup_cycles=c.NAT,
+            funded_fee=c.NAT,
+            reserved_limit=c.NAT,
+            **dict.fromkeys(OTHER_FIGURES, c.NAT),
             trusted_nodes=c.vec(c.TEXT),
         )
     ],
@@ -79,7 +91,7 @@ _POLICY = Method(
 _CHANGES = {
     "mode": c.opt(_MODE),
     "funded_open": c.opt(c.BOOL),
-    **dict.fromkeys(CYCLES_FIGURES, c.opt(c.NAT)),
+    **dict.fromkeys((*CYCLES_FIGURES, *OTHER_FIGURES), c.opt(c.NAT)),
     **dict.fromkeys(COUNT_FIGURES, c.opt(c.NAT32)),
     "trusted_nodes": c.opt(c.vec(c.TEXT)),
 }

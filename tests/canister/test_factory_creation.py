@@ -4,7 +4,7 @@ import pytest
 from ic.principal import Principal
 
 from tests.support.actor import Actor
-from tests.support.factories import T, Wallet, deploy_factory, publish, rejection, set_policy, wish
+from tests.support.factories import POLICY_FIELDS, T, Wallet, deploy_factory, publish, rejection, set_policy, wish
 from tests.support.network import CallRejected
 from tests.support.zones import RPC_HOST, TEAM, ZONE_ID, member, public_key, role_answer
 
@@ -158,6 +158,18 @@ def test_a_role_below_an_owners_proves_nothing_and_costs_no_creation(factory):
     label, fault = factory.call("create_zone", wish(public_key=public_key(1)), sender=member(1))
     assert (label, "one role lookup per key and 60 seconds" in fault) == ("err", True)
     assert factory.call("create_zone", wish(), sender=member(1))[0] == "ok"
+
+
+def test_admins_set_who_counts_as_an_owner_and_what_a_zone_is_born_with(factory):
+    set_policy(factory, owner_role=300, funded_fee=T, freezing_seconds=86_400, reserved_limit=2 * T)
+    label, made = prove(factory, 1, 300)
+    assert label == "ok"
+    settings = factory.network.canister_status(Principal(made["canister"]), sender=factory.id)["settings"]
+    assert (settings["freezing_threshold"], settings["reserved_cycles_limit"]) == (86_400, 2 * T)
+    assert factory.call("get_creation_policy")["funded_price"] == 3 * T
+    change = dict.fromkeys(POLICY_FIELDS) | {"wasm_memory_limit": 1}
+    label, fault = factory.call("set_creation_policy", change, sender=TEAM)
+    assert (label, f"wasm_memory_limit must be {2**28} to {2**32}, got 1" in fault) == ("err", True)
 
 
 def test_closed_creations_and_the_allowlist_leave_funded_zones_alone(factory):

@@ -23,9 +23,9 @@ from tests.fleet.flows import Fleet
 from tests.fleet.inprocess import unaccounted
 from tests.support.actor import init_argument
 from tests.support.builds import Built
-from tests.support.factories import T, Wallet, wish
+from tests.support.factories import T, Wallet, set_policy, wish
 from tests.support.network import CallRejected
-from tests.support.zones import member, public_key, role_answer, zone_init
+from tests.support.zones import TEAM, member, public_key, role_answer, zone_init
 
 IS_FULL = "FULL_FLEET" in os.environ
 ACTS = 600 if IS_FULL else 100
@@ -33,6 +33,7 @@ BATTERY = 40 * T
 PURSE = 60 * T
 NAMES = range(20, 22)
 HOUR = 3_600
+LOOKUP_CYCLES = 3 * 10**9
 GAS = T // 5
 """Most that a run's calls and the factory's memory burn, lookups and installations among them."""
 
@@ -87,6 +88,24 @@ class Thief:
             self.network.answer_outcalls(role_answer(200))
         label, _ = self.fleet.factory.wait("create_zone", call)
         assert label == "err"
+
+    def flood_lookups(self) -> list[str]:
+        """Asks with false proofs under names nobody saw before, until nobody is looked up; returns the refusals."""
+        refused: list[str] = []
+        while len(refused) < 5:
+            calls = []
+            for _ in range(5):
+                self.serial += 1
+                number = 1_000 + self.serial
+                asked = wish(zone_id=f"0x{self.serial:040x}", public_key=public_key(number))
+                calls.append(self.fleet.factory.submit("create_zone", asked, sender=member(number)))
+            for _ in range(3):
+                self.network.tick()
+                self.network.answer_outcalls(role_answer(0))
+            answers = [self.fleet.factory.wait("create_zone", call) for call in calls]
+            assert {label for label, _ in answers} == {"err"}
+            refused = [text for _, text in answers if "gives your key the role 0" not in text]
+        return refused
 
     def create_funded(self, custody: str = "", cycles: int = 0) -> None:
         custody = custody or self.draw.choice(["shared", "sovereign"])
@@ -195,6 +214,7 @@ class Thief:
         acts = [
             self.create_sponsored,
             self.create_with_false_proof,
+            self.flood_lookups,
             self.create_funded,
             self.refill,
             self.ask,
@@ -226,6 +246,7 @@ def given_to(entries: list[dict[str, Any]], canisters: set[bytes]) -> int:
 def test_nothing_leaves_the_battery_but_what_the_policy_grants(factory_build: Built, zone_build: Built, seed: int):
     fleet = Fleet.build_it(factory_build, zone_build.wasm)
     fleet.set_policy(sweep_seconds=6 * HOUR)
+    set_policy(fleet.factory, lookup_cycles=LOOKUP_CYCLES)
     thief = Thief(fleet, zone_build, seed)
     fleet.leave(fleet.factory.id, BATTERY)
     first = len(deposits(fleet))
@@ -247,3 +268,39 @@ def test_nothing_leaves_the_battery_but_what_the_policy_grants(factory_build: Bu
     assert thief.drained > 0, "he took nothing out"
     income = fleet.network.cycles(fleet.factory.id) - BATTERY + granted
     assert income >= -GAS, f"{-income} cycles left the battery and are in no book"
+
+
+def prove(fleet: Fleet, number: int) -> Any:
+    """Asks for a zone with a proof that the contract's node confirms."""
+    asked = wish(zone_id=f"0x{number:040x}", public_key=public_key(number))
+    call = fleet.factory.submit("create_zone", asked, sender=member(number))
+    for _ in range(3):
+        fleet.network.tick()
+        fleet.network.answer_outcalls(role_answer(400))
+    return fleet.factory.wait("create_zone", call)
+
+
+@pytest.mark.localnet_only("moves cycles about")
+def test_a_flood_of_lookups_shuts_no_owner_out(factory_build: Built, zone_build: Built):
+    fleet = Fleet.build_it(factory_build, zone_build.wasm)
+    set_policy(fleet.factory, lookup_cycles=LOOKUP_CYCLES)
+    thief = Thief(fleet, zone_build, 0)
+    before = fleet.network.cycles(fleet.factory.id)
+    refused = thief.flood_lookups()
+    assert all(f"the {LOOKUP_CYCLES} cycles an hour for role lookups are used up" in text for text in refused)
+    assert thief.serial > 20
+    spent = before - fleet.network.cycles(fleet.factory.id)
+    print(f"{thief.serial - len(refused)} lookups took {spent} cycles of the battery")
+    assert spent < 2 * LOOKUP_CYCLES, "his calls cost more than their lookups"
+    assert "used up" in prove(fleet, 1)[1]
+
+    change = {"add": [member(2).bytes], "remove": []}
+    assert fleet.factory.call("change_creation_allowlist", change, sender=TEAM) == ("ok", None)
+    assert prove(fleet, 2)[0] == "ok", "an admin vouches for him"
+    assert fleet.factory.call("get_creation_policy")["proven"]["creations_used"] == 1
+
+    fleet.network.advance(HOUR)
+    fleet.network.settle()
+    assert prove(fleet, 1)[0] == "ok", "an hour later anyone is asked about again"
+    thief.flood_lookups()
+    assert unaccounted(fleet.network.ic) == 0

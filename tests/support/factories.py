@@ -25,6 +25,13 @@ POLICY_FIELDS = (
     "unproven_cycles",
     "pool_size",
     "trusted_nodes",
+    "lookup_cycles",
+    "owner_role",
+    "daily_takings_up",
+    "funded_fee",
+    "freezing_seconds",
+    "reserved_limit",
+    "wasm_memory_limit",
 )
 
 

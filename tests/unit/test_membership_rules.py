@@ -186,7 +186,7 @@ def test_the_marks_of_recent_lookups_are_bounded():
     for number in range(MAX_MARKS):
         assert asked.admit(number.to_bytes(4, "big"), bytes([number // 100]), 0) == ""
     assert asked.admit(b"next", b"one more", INTERVAL) == ""
-    assert len(asked._started) == 1
+    assert len(asked._marks._started) == 1
 
 
 def test_the_budget_of_a_canister_that_counted_non_members_alone_is_read():

@@ -36,6 +36,13 @@ _CREATION = {
     "unproven_creations": "most of those for callers whose zone's contract names them no owner",
     "unproven_cycles": "most of those cycles for such callers",
     "pool_size": "canisters made in advance",
+    "lookup_cycles": "most cycles in an hour for looking roles of strangers up, and as much for the allowlist's",
+    "owner_role": "least role in the zone's contract that makes an owner",
+    "daily_takings_up": "how often in a day creations that stopped half way are gone on with",
+    "funded_fee": "what a zone costs beside its own cycles who pays himself",
+    "freezing_seconds": "a new zone's freezing threshold",
+    "reserved_limit": "a new zone's reserved cycles limit",
+    "wasm_memory_limit": "a new zone's limit of Wasm memory in bytes",
 }
 _OTHER = {
     "creation": "whose zones the battery pays for: open, allowlist or closed",
