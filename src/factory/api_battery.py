@@ -40,7 +40,13 @@ from factory.types_battery import (
 )
 
 # In the order of the numbers that `deposit_log` and `alerts` give them; alerts begin at 1.
-OUTCOMES: list[DepositOutcome] = [{"pending": None}, {"settled": None}, {"failed": None}, {"unknown": None}]
+OUTCOMES: list[DepositOutcome] = [
+    {"pending": None},
+    {"settled": None},
+    {"failed": None},
+    {"unknown": None},
+    {"returned": None},
+]
 KINDS: list[AlertKind] = [
     {},
     {"low_runway": None},
@@ -192,12 +198,18 @@ def set_refund_account(account: Principal, ledger: Opt[Principal]) -> AckResult:
 def get_deposits(before: Opt[nat64], limit: nat32) -> DepositPage:
     """Deposits, newest first; goes on with the number of the last entry. At most 200 at once, with all sums."""
     oldest, next_number = deposit_log.ends()
-    pending, settled, failed, unknown = [sum_entry(one) for one in deposit_log.sums()]
+    pending, settled, failed, unknown, returned = [sum_entry(one) for one in deposit_log.sums()]
     return {
         "entries": [deposit_entry(deposit) for deposit in deposit_log.page(before, limit)],
         "oldest_number": oldest,
         "next_number": next_number,
-        "sums": {"pending": pending, "settled": settled, "failed": failed, "unknown": unknown},
+        "sums": {
+            "pending": pending,
+            "settled": settled,
+            "failed": failed,
+            "unknown": unknown,
+            "returned": returned,
+        },
     }
 
 

@@ -1,7 +1,8 @@
 """Every deposit the battery makes: written before it is made, settled when the answer is there, kept as sums for good.
 
 Pure. A deposit is PENDING until its call is answered. One whose answer was lost, by a trap or an upgrade, is UNKNOWN:
-it counts as paid and is never made again. The last 10 000 are kept one by one. Amounts in cycles, times in ns.
+it counts as paid and is never made again. What a zone that ends gives back is RETURNED: nothing attached, all refunded.
+The last 10 000 are kept one by one. Amounts in cycles, times in ns.
 
     settings "deposits"  u64 number of the next | u64 oldest kept | per outcome but PENDING: u64 count, u128 attached,
                          u128 refunded; numbers begin at 0
@@ -9,6 +10,7 @@ it counts as paid and is never made again. The last 10 000 are kept one by one. 
     deposits  u64 number -> u8 outcome | u64 begun at | u64 ended at, 0 before | u128 attached | u128 refunded
                             | u8 length, canister | u8 length, reason
     paid      canister   -> u128 attached less refunded, the pending and unknown ones included
+              "r" | canister -> u128 given back at its end
 """
 
 import struct
@@ -19,12 +21,15 @@ PENDING = 0
 SETTLED = 1
 FAILED = 2
 UNKNOWN = 3
-OUTCOMES = (PENDING, SETTLED, FAILED, UNKNOWN)
+RETURNED = 4
+OUTCOMES = (PENDING, SETTLED, FAILED, UNKNOWN, RETURNED)
 
 MAX_KEPT = 10_000
 MAX_PENDING = 64
 MAX_PAGE = 200
 MAX_REASON_BYTES = 32
+RETIRED_REASON = "retired"
+GIVEN_BACK = b"r"
 STATE_KEY = "deposits"
 PENDING_KEY = "pending"
 ENDS = struct.Struct("<QQ")
@@ -125,7 +130,7 @@ class DepositLog:
     def settle(self, number: int, arrived: bool, refunded: int, now: int) -> None:
         """Writes down what came of a deposit; late answers to those given up count too, second ones do not."""
         deposit = self.get(number)
-        if deposit is None or deposit.outcome in (SETTLED, FAILED):
+        if deposit is None or deposit.outcome not in (PENDING, UNKNOWN):
             return
         next_number, oldest, sums = self._state()
         if deposit.outcome == UNKNOWN:
@@ -147,6 +152,24 @@ class DepositLog:
         deposit.ended_at = now
         sums[UNKNOWN].add(deposit, 1)
         self._end(deposit, next_number, oldest, sums)
+
+    def give_back(self, canister: bytes, total: int, now: int) -> None:
+        """Writes down all that a canister gave back so far at its end; what is in the books already is not again."""
+        known = self.given_back(canister)
+        if total <= known:
+            return
+        number, oldest, sums = self._state()
+        entry = Deposit(canister, 0, RETIRED_REASON, now)
+        entry.number, entry.outcome, entry.refunded, entry.ended_at = number, RETURNED, total - known, now
+        sums[RETURNED].add(entry, 1)
+        self._deposits.insert(number, entry.encode())
+        self._paid.insert(GIVEN_BACK + canister, total.to_bytes(16, "little"))
+        self._store_state(number + 1, oldest, sums)
+        self._compact(now)
+
+    def given_back(self, canister: bytes) -> int:
+        """What a canister gave back at its end."""
+        return int.from_bytes(self._paid.get(GIVEN_BACK + canister) or b"", "little")
 
     def get(self, number: int) -> Deposit | None:
         """A deposit that is still kept."""
@@ -190,8 +213,11 @@ class DepositLog:
         return int.from_bytes(self._paid.get(canister) or b"", "little")
 
     def passed_on(self) -> int:
-        """All that left the battery, what is pending or unknown included."""
-        return sum(one.attached - one.refunded for one in self.sums())
+        """All that left the battery less what came back, what is pending or unknown included.
+
+        Nothing where zones gave back more than they got, of what others had given them.
+        """
+        return max(0, sum(one.attached - one.refunded for one in self.sums()))
 
     def _end(self, deposit: Deposit, next_number: int, oldest: int, sums: list[Sum]) -> None:
         self._deposits.insert(deposit.number, deposit.encode())

@@ -2,7 +2,8 @@
 
 A flow over the management canister. That it has begun is written down first, and from then on the child is no longer
 fuelled nor upgraded; each step may be repeated, so a retirement that stopped half way is taken up from its beginning.
-What has been deleted already is read from the platform. Not for who may want it (`api_custody`).
+What was done already is read from the platform: what code runs, what that code gave back, whether the canister is
+gone. Nothing is deleted before what it gave back is in the books. Not for who may want it (`api_custody`).
 """
 
 from kybra import Async, Tuple, ic, nat, text
@@ -14,7 +15,7 @@ from factory.context import battery, changes, children, creations, deposit_log, 
 from factory.creation import zone_list
 from factory.examination import examine_controlled
 from factory.principals import to_principal, to_text
-from factory.returner import RETURNER_WASM, ReturnerService
+from factory.returner import RETURNER_HASH, RETURNER_WASM, ReturnerService
 from factory.services import CanisterSettingsChange, management
 
 # Installing code needs the price of the longest installation in advance: what holds less is deleted with what it has.
@@ -26,11 +27,12 @@ Retired = Tuple[nat, text]
 
 
 def retire(canister: bytes) -> Async[Retired]:
-    """Ends a child that may end; returns the cycles that came back, and what went wrong or ""."""
+    """Ends a child that may end; returns all cycles that it gave back, and what went wrong or ""."""
     key = b"retire" + canister
     child = children.get(canister)
     if child is None or child.stage == RETIRED:
-        return 0, "" if child is not None else f"{to_text(canister)} is no child of this factory"
+        fault = "" if child is not None else f"{to_text(canister)} is no child of this factory"
+        return deposit_log.given_back(canister), fault
     fault = busy_fault(canister)
     if fault:
         return 0, fault
@@ -38,18 +40,17 @@ def retire(canister: bytes) -> Async[Retired]:
         return 0, "this zone is being retired: ask again in a few seconds"
     open_calls.start(key, ic.time())
     fault = yield examine_controlled(canister)
-    recovered = 0
     if NOT_FOUND in fault:
         fault = ""
     elif not fault:
         fault = busy_fault(canister)
         if not fault:
             begin(canister)
-            recovered, fault = yield empty_and_delete(canister)
+            fault = yield empty_and_delete(canister)
     open_calls.finish(key)
     if not fault:
         end(canister)
-    return recovered, fault
+    return deposit_log.given_back(canister), fault
 
 
 def busy_fault(canister: bytes) -> str:
@@ -68,35 +69,33 @@ def begin(canister: bytes) -> None:
         children.put(canister, child)
 
 
-def empty_and_delete(canister: bytes) -> Async[Retired]:
-    """Takes what cycles it can out of a child and deletes it; returns them, and what went wrong or ""."""
+def empty_and_delete(canister: bytes) -> Async[text]:
+    """Takes what cycles it can out of a child and deletes it; returns what went wrong or ""."""
     this: CanisterIdRecord = {"canister_id": to_principal(canister)}
     answer = yield management.stop_canister(this)
     if answer.Err is not None:
-        return 0, f"stopping {to_text(canister)} failed: {answer.Err}"
+        return f"stopping {to_text(canister)} failed: {answer.Err}"
     answer = yield management.canister_status(this)
     if answer.Err is not None:
-        return 0, f"reading the status of {to_text(canister)} failed: {answer.Err}"
-    held = answer.Ok["cycles"] + answer.Ok["reserved_cycles"]
-    recovered = 0
-    if answer.Ok["cycles"] >= LEAST_CYCLES:
+        return f"reading the status of {to_text(canister)} failed: {answer.Err}"
+    # Installed anew it would forget what it gave back.
+    is_ready = answer.Ok["module_hash"] == RETURNER_HASH
+    if not is_ready and answer.Ok["cycles"] >= LEAST_CYCLES:
+        fault = yield prepare(canister)
+        if fault:
+            return fault
+        is_ready = True
+    if is_ready:
         fault = yield give_back(canister)
         if fault:
-            return 0, fault
-        answer = yield management.canister_status(this)
-        if answer.Err is not None:
-            return 0, f"reading the status of {to_text(canister)} failed: {answer.Err}"
-        recovered = max(held - answer.Ok["cycles"] - answer.Ok["reserved_cycles"], 0)
+            return fault
     answer = yield management.delete_canister(this)
-    if answer.Err is not None:
-        return recovered, f"deleting {to_text(canister)} failed: {answer.Err}"
-    return recovered, ""
+    return "" if answer.Err is None else f"deleting {to_text(canister)} failed: {answer.Err}"
 
 
-def give_back(canister: bytes) -> Async[text]:
-    """Has a stopped child's cycles deposited to the factory by code that does nothing else; stops it again."""
-    this: CanisterIdRecord = {"canister_id": to_principal(canister)}
-    answer = yield management.update_settings({"canister_id": to_principal(canister), "settings": never_frozen()})
+def prepare(canister: bytes) -> Async[text]:
+    """Puts code on a stopped child that does nothing but give its cycles back; nobody else may change that any more."""
+    answer = yield management.update_settings({"canister_id": to_principal(canister), "settings": last_settings()})
     if answer.Err is not None:
         return f"setting the freezing threshold of {to_text(canister)} failed: {answer.Err}"
     answer = yield management.install_code(
@@ -107,21 +106,27 @@ def give_back(canister: bytes) -> Async[text]:
             "arg": ic.candid_encode(f'(record {{ canister_id = principal "{ic.id().to_str()}" }})'),
         }
     )
-    if answer.Err is not None:
-        return f"installing the code that gives cycles back failed: {answer.Err}"
+    return "" if answer.Err is None else f"installing the code that gives cycles back failed: {answer.Err}"
+
+
+def give_back(canister: bytes) -> Async[text]:
+    """Has a child's cycles deposited to the factory by the code that `prepare` put on it; stops it again."""
+    this: CanisterIdRecord = {"canister_id": to_principal(canister)}
     answer = yield management.start_canister(this)
     if answer.Err is not None:
         return f"starting {to_text(canister)} failed: {answer.Err}"
     answer = yield ReturnerService(to_principal(canister)).give_back()
-    fault = "" if answer.Err is None else f"giving the cycles back failed: {answer.Err}"
+    fault = f"giving the cycles back failed: {answer.Err}"
+    if answer.Err is None:
+        fault = ""
+        deposit_log.give_back(canister, int.from_bytes(answer.Ok, "little"), ic.time())
     answer = yield management.stop_canister(this)
     return fault or ("" if answer.Err is None else f"stopping {to_text(canister)} failed: {answer.Err}")
 
 
-def never_frozen() -> CanisterSettingsChange:
-    """A change of the freezing threshold to nothing: all cycles may go."""
-    change = only_controllers([])
-    change["controllers"] = None
+def last_settings() -> CanisterSettingsChange:
+    """The factory alone controls it, and all its cycles may go."""
+    change = only_controllers([ic.id().bytes])
     change["freezing_threshold"] = 0
     return change
 

@@ -44,6 +44,7 @@ class DepositOutcome(Variant, total=False):
     settled: null
     failed: null
     unknown: null
+    returned: null
 
 
 class DepositEntry(Record):
@@ -68,6 +69,7 @@ class DepositSums(Record):
     settled: DepositSum
     failed: DepositSum
     unknown: DepositSum
+    returned: DepositSum
 
 
 class DepositPage(Record):

@@ -29,7 +29,7 @@ _DEPOSIT = c.record(
     canister=c.opt(c.PRINCIPAL),
     attached=c.NAT,
     refunded=c.NAT,
-    outcome=c.variant(pending=c.NULL, settled=c.NULL, failed=c.NULL, unknown=c.NULL),
+    outcome=c.variant(pending=c.NULL, settled=c.NULL, failed=c.NULL, unknown=c.NULL, returned=c.NULL),
     reason=c.TEXT,
     begun_at=c.NAT64,
     ended_at=c.opt(c.NAT64),
@@ -42,7 +42,7 @@ _DEPOSITS = Method(
             entries=c.vec(_DEPOSIT),
             oldest_number=c.NAT64,
             next_number=c.NAT64,
-            sums=c.record(pending=_SUM, settled=_SUM, failed=_SUM, unknown=_SUM),
+            sums=c.record(pending=_SUM, settled=_SUM, failed=_SUM, unknown=_SUM, returned=_SUM),
         )
     ],
     query=True,

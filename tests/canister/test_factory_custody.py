@@ -1,12 +1,15 @@
 """Custody, debts, the index and the end of zones on the Wasm."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import wasmtime
 from ic.principal import Principal
 
 from factory.returner import RETURNER_WASM
+from localnet import candid
+from localnet import management_types as types
 from tests.support.actor import Actor
 from tests.support.factories import T, Wallet, deploy_factory, publish, wish
 from tests.support.network import CallRejected
@@ -167,11 +170,16 @@ def test_a_zone_that_ends_gives_its_cycles_back_and_its_place_free(factory, zone
     assert label == "ok", recovered
     assert held - 0.11 * T < recovered <= held
     assert network.cycles(factory.id) > battery + held - 0.12 * T
+    (entry, *_), sums = [factory.call("get_deposits", None, 1)[key] for key in ("entries", "sums")]
+    assert (entry["canister"], entry["outcome"], entry["reason"]) == (zone, ("returned", None), "retired")
+    assert (entry["attached"], entry["refunded"]) == (0, recovered)
+    assert sums["returned"] == {"count": 1, "attached": 0, "refunded": recovered}
+    assert factory.call("get_battery_status")["passed_on"] == 2 * T - recovered
     assert not network.exists(Principal(zone))
     assert factory.call("get_zone", zone)["stage"] == ("retired", None)
     assert factory.call("get_cycles_manager_children") == []
     assert factory.call("get_my_zone", ZONE_ID, sender=member(1)) is None
-    assert factory.call("retire_child", zone, text_of(zone), sender=TEAM) == ("ok", 0)
+    assert factory.call("retire_child", zone, text_of(zone), sender=TEAM) == ("ok", recovered)
     label, made = factory.call("create_zone", wish(), sender=member(1))
     assert (label, made["canister"] != zone) == ("ok", True)
 
@@ -201,6 +209,27 @@ def test_a_retirement_that_stopped_half_way_is_taken_up(factory, zone):
 def test_the_code_that_gives_cycles_back_is_its_source():
     source = (Path(__file__).parent / "returner.wat").read_text()
     assert bytes(wasmtime.wat2wasm(source)) == RETURNER_WASM
+
+
+def test_whoever_asks_it_to_give_back_learns_all_that_it_gave_back(network):
+    battery = network.create()
+    argument = candid.encode([types.CANISTER_ID], [{"canister_id": battery.bytes}])
+    target = network.deploy(RETURNER_WASM, argument, cycles=3 * T)
+    held = network.cycles(battery)
+
+    def given_back(call: Any) -> int:
+        (told,) = candid.decode(network.wait(call), [candid.BLOB])
+        return int.from_bytes(bytes(told), "little")
+
+    calls = [network.submit(target, "give_back") for _ in range(2)]
+    total = given_back(calls[0])
+    with pytest.raises(CallRejected, match="a deposit is under way"):
+        given_back(calls[1])
+    assert 2.8 * T < total == network.cycles(battery) - held
+    assert given_back(network.submit(target, "give_back")) == total
+    network.add_cycles(target, 2**64)
+    assert given_back(network.submit(target, "give_back")) == network.cycles(battery) - held
+    assert network.cycles(battery) - held > 2**64 + total - 2**40
 
 
 def test_what_is_given_to_a_managed_zone_is_owed_though_its_creation_was_paid_for(factory):

@@ -183,7 +183,8 @@ def _fleet_status(desk: Desk) -> Result:
         f"runway    {runway}",
         f"quota     {cycles_text(quota['used'])} of {cycles_text(quota['limit'])} used in {quota['seconds']} s",
         f"deposits  {settled['count']} settled, {cycles_text(settled['attached'] - settled['refunded'])} in all; "
-        + ", ".join(f"{sums[outcome]['count']} {outcome}" for outcome in ("pending", "failed", "unknown")),
+        + ", ".join(f"{sums[outcome]['count']} {outcome}" for outcome in ("pending", "failed", "unknown"))
+        + f"; {cycles_text(sums['returned']['refunded'])} given back by {sums['returned']['count']} retired zones",
         f"sweep     {_sweep_text(swept) if swept else 'none yet: `zones fleet sweep` begins one'}",
         f"release   version {release['version']}, {release['size']} bytes, {time_shown(release['published_at'])} UTC"
         if release
