@@ -366,4 +366,4 @@ def test_a_release_is_published_and_the_one_before_it_retired(tool: Tool, tmp_pa
     assert (retired["wasm_sha256"], retired["retired_at"] is None) == (first["wasm_sha256"], False)
     assert zones_of(tool)
     code, said = tool.error("fleet", "releases", "--publish", "nothing.gz", "--version", "9")
-    assert (code, "nothing.gz can't be read: No such file or directory (name a gzipped Wasm" in said) == (1, True)
+    assert (code, "nothing.gz can't be read: No such file or directory (name a canister's Wasm" in said) == (1, True)
