@@ -76,6 +76,8 @@ class Alerts:
         self._settings = settings
         self._alerts = alerts
         self._open = open_alerts
+        self._open_numbers: list[int] | None = None
+        """Of the open alerts, ascending; read when they are asked for the first time, and kept up to date."""
 
     def report(self, is_so: bool, kind: int, canister: bytes, details: str, now: int) -> None:
         """Raises an alert, or clears it; nothing when it is open, or not, already."""
@@ -84,6 +86,7 @@ class Alerts:
         if is_so and opened is None:
             number = self._append(Alert(0, kind, canister, now, details))
             self._open.insert(key, NUMBER.pack(number))
+            self._list(number)
             self._compact()
         elif not is_so and opened is not None:
             (number,) = NUMBER.unpack(opened)
@@ -92,6 +95,7 @@ class Alerts:
                 alert.cleared_at = now
                 self._alerts.insert(number, alert.encode())
             self._open.remove(key)
+            self._unlist(number)
 
     def clear_all(self, canister: bytes, now: int) -> None:
         """Clears everything about a canister, because it has ended."""
@@ -108,10 +112,14 @@ class Alerts:
 
     def open(self, before: int | None, most: int) -> list[Alert]:
         """Open alerts with numbers below `before`, newest first, at most so many and at most 200."""
-        numbers = [NUMBER.unpack(stored)[0] for stored in self._open.values()]
-        chosen = [number for number in sorted(numbers, reverse=True) if before is None or number < before]
-        found = [self._get(number) for number in chosen[: min(most, MAX_PAGE)]]
-        return [alert for alert in found if alert is not None]
+        found = []
+        for number in reversed(self._open_list()):
+            if len(found) >= min(most, MAX_PAGE):
+                break
+            alert = self._get(number) if before is None or number < before else None
+            if alert is not None:
+                found.append(alert)
+        return found
 
     def open_count(self) -> int:
         """How many alerts are open."""
@@ -124,6 +132,19 @@ class Alerts:
             return 0, 0
         next_number, oldest = ENDS.unpack(stored)
         return next_number, oldest
+
+    def _open_list(self) -> list[int]:
+        if self._open_numbers is None:
+            self._open_numbers = sorted([NUMBER.unpack(stored)[0] for stored in self._open.values()])
+        return self._open_numbers
+
+    def _list(self, number: int) -> None:
+        if self._open_numbers is not None:
+            self._open_numbers.append(number)
+
+    def _unlist(self, number: int) -> None:
+        if self._open_numbers is not None:
+            self._open_numbers.remove(number)
 
     def _get(self, number: int) -> Alert | None:
         stored = self._alerts.get(number)
@@ -145,4 +166,7 @@ class Alerts:
             self._alerts.remove(oldest)
             self._settings.insert(STATE_KEY, ENDS.pack(next_number, oldest + 1))
             if alert is not None and not alert.cleared_at:
-                self._open.insert(bytes([alert.kind]) + alert.canister, NUMBER.pack(self._append(alert)))
+                number = self._append(alert)
+                self._open.insert(bytes([alert.kind]) + alert.canister, NUMBER.pack(number))
+                self._unlist(oldest)
+                self._list(number)

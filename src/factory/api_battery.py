@@ -39,6 +39,7 @@ from factory.types_battery import (
     DepositSum,
 )
 
+MAX_LISTED = 5_000
 # In the order of the numbers that `deposit_log` and `alerts` give them; alerts begin at 1.
 OUTCOMES: list[DepositOutcome] = [
     {"pending": None},
@@ -91,8 +92,8 @@ def refill_fault(canister_id: Principal, caller: bytes) -> str:
 
 @query
 def get_cycles_manager_children() -> Vec[Principal]:
-    """All children in ascending order of their principals."""
-    return to_principals(battery.children())
+    """Children in ascending order of their principals, the first 5 000: `get_fleet` and `list_zones` have pages."""
+    return to_principals(battery.children(MAX_LISTED))
 
 
 @query

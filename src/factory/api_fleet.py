@@ -4,7 +4,7 @@ from kybra import Async, Opt, Principal, Vec, ic, nat, nat32, query, update
 
 from canister_kit.in_flight import SECOND
 from factory.candid_types import AckResult
-from factory.children import Child
+from factory.children import RETIRED, Child
 from factory.context import (
     alerts,
     battery,
@@ -40,7 +40,7 @@ STATES: list[FuelState] = [
 
 @query
 def get_fleet(after: Opt[Principal], limit: nat32) -> FleetPage:
-    """Children in ascending order of their principals from the one after `after` on; at most 100 at once."""
+    """Children that have not ended, in ascending order of their principals from after one on; at most 100 at once."""
     most = min(limit, MAX_PAGE)
     page = children.page(None if after is None else after.bytes, most)
     found: list[ChildFuel] = []
@@ -57,9 +57,9 @@ def get_fleet(after: Opt[Principal], limit: nat32) -> FleetPage:
 
 @query
 def get_child_status(canister: Principal) -> Opt[ChildFuel]:
-    """One child, as it was read last."""
+    """One child, as it was read last; null for one that has ended."""
     child = children.get(canister.bytes)
-    return None if child is None else child_fuel(canister.bytes, child)
+    return None if child is None or child.stage == RETIRED else child_fuel(canister.bytes, child)
 
 
 @query

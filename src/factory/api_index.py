@@ -20,7 +20,10 @@ def get_zone(canister: Principal) -> Opt[ZoneEntry]:
 
 @query
 def list_zones(after: Opt[Principal], limit: nat32) -> Vec[ZoneEntry]:
-    """Zone canisters in ascending order of their principals, from after one on; at most 100."""
+    """Zone canisters that have not ended, in ascending order of their principals, from after one on; at most 100.
+
+    Ended ones are told by `get_zone` and in the lists by zone_id and creator.
+    """
     canisters = children.page(None if after is None else after.bytes, min(limit, MAX_PAGE))
     return entries(canisters)
 

@@ -15,6 +15,7 @@ import struct
 from kybra import StableBTreeMap, blob, text
 
 from canister_kit.cycles import TransferCyclesError
+from factory import ordered
 from factory.policy import CHILD_WINDOW, DAY, MOST_CYCLES, SHARED_WINDOW, Policy
 from factory.quota import QUOTA_BYTES, Quota, decode_quota
 
@@ -73,23 +74,30 @@ class Battery:
         self._settings = settings
         self._children = children
         self._policy = policy
+        self._order: list[bytes] | None = None
 
     def register(self, child: bytes, now: int) -> None:
         """Makes a canister a child, with a quota of its own; a child keeps the one it has."""
         if not self._children.contains_key(child):
             self._children.insert(child, REGISTERED.pack(now) + Quota(0, CHILD_WINDOW).encode())
+            if self._order is not None:
+                ordered.add(self._order, child)
 
     def forget(self, child: bytes) -> None:
         """Takes the quota of a child that has ended."""
         self._children.remove(child)
+        if self._order is not None:
+            ordered.drop(self._order, child)
 
     def is_child(self, principal: bytes) -> bool:
         """Whether this canister may ask for cycles."""
         return self._children.contains_key(principal)
 
-    def children(self) -> list[bytes]:
-        """All children in ascending order of their principals."""
-        return sorted(self._children.keys())
+    def children(self, most: int) -> list[bytes]:
+        """The first children in ascending order of their principals, at most so many."""
+        if self._order is None:
+            self._order = sorted(self._children.keys())
+        return self._order[:most]
 
     def count(self) -> int:
         """How many children there are."""

@@ -1,18 +1,21 @@
 """The children: whose each zone canister is, who pays for it, who controls it, and what was read of it last.
 
-Pure. One record a child, written when its canister was created and kept when it has ended. Battery quotas, deposits
-and rollouts have maps of their own. Times in ns, amounts in cycles, principals in bytes.
+Pure. One record a child, written when its canister was created; that of a child that has ended goes where nobody walks
+by. Battery quotas, deposits and rollouts have maps of their own. Times in ns, amounts in cycles, principals in bytes.
 
     custody   canister -> u8 version (1) | u8 custody | u8 funding | u8 stage | u8 proven | u64 created at
                  | u64 info read at, 0 for never | u8 factory controls it | u128 owed | 42 zone_id | u8 length, creator
                  | u8 length, module hash as read last | u8 count, controllers as read last
                  | u8 count, owners | u8 count, offered to | u8 count, accepted by | u8 count, agreed to its end
                    (each u8 length, principal) | u8 custody offered, 0 for none
+    ended     the same, of children that have ended
 """
 
 import struct
 
 from kybra import StableBTreeMap, blob
+
+from factory import ordered
 
 MANAGED = 1
 SHARED = 2
@@ -121,22 +124,29 @@ def decode_child(stored: bytes) -> Child:
 
 
 class Children:
-    """All children over their stable map."""
+    """All children over their stable maps."""
 
-    def __init__(self, records: StableBTreeMap[blob, blob]):
+    def __init__(self, records: StableBTreeMap[blob, blob], ended: StableBTreeMap[blob, blob]):
         self._records = records
+        self._ended = ended
         self._order: list[bytes] | None = None
 
     def get(self, canister: bytes) -> Child | None:
-        """The child with this principal."""
-        stored = self._records.get(canister)
+        """The child with this principal, one that has ended included."""
+        stored = self._records.get(canister) or self._ended.get(canister)
         return None if stored is None else decode_child(stored)
 
     def put(self, canister: bytes, child: Child) -> None:
-        """Keeps a child, new or changed."""
+        """Keeps a child, new or changed; one that is retired now is counted and listed no more."""
+        if child.stage == RETIRED:
+            self._ended.insert(canister, child.encode())
+            self._records.remove(canister)
+            if self._order is not None:
+                ordered.drop(self._order, canister)
+            return
         before = self._records.insert(canister, child.encode())
-        if before is None:
-            self._order = None
+        if before is None and self._order is not None:
+            ordered.add(self._order, canister)
 
     def charge(self, canister: bytes, amount: int) -> int:
         """Adds a deposit to what has to be repaid before owners control the child; returns what was added.
@@ -159,28 +169,14 @@ class Children:
             self.put(canister, child)
 
     def count(self) -> int:
-        """How many children there are, ended ones included."""
+        """How many children there are, without those that have ended."""
         return self._records.len()
 
     def page(self, after: bytes | None, most: int) -> list[bytes]:
-        """Children in ascending order of their principals that come after one, at most so many."""
-        order = self.order()
-        start = 0
-        if after is not None:
-            end = len(order)
-            while start < end:
-                middle = (start + end) // 2
-                if order[middle] <= after:
-                    start = middle + 1
-                else:
-                    end = middle
-        return order[start : start + most]
-
-    def order(self) -> list[bytes]:
-        """All children in ascending order of their principals; made of the map's keys when it is asked for."""
+        """Children in ascending order of their principals that come after one, at most so many; no ended ones."""
         if self._order is None:
             self._order = sorted(self._records.keys())
-        return self._order
+        return ordered.page(self._order, after, most)
 
     def info_read(
         self, canister: bytes, controllers: list[bytes], module_hash: bytes, factory: bytes, now: int

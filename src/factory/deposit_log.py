@@ -212,6 +212,10 @@ class DepositLog:
         """All that a canister was given, what is pending or unknown included."""
         return int.from_bytes(self._paid.get(canister) or b"", "little")
 
+    def forget(self, canister: bytes) -> None:
+        """Drops what a child that has ended was given; its deposits and the sums stay."""
+        self._paid.remove(canister)
+
     def passed_on(self) -> int:
         """All that left the battery less what came back, what is pending or unknown included.
 
@@ -234,7 +238,8 @@ class DepositLog:
         self._store_state(next_number, oldest + 1, sums)
 
     def _count_paid(self, canister: bytes, amount: int) -> None:
-        if canister:
+        # An answer may come after its canister has ended and was forgotten.
+        if canister and (amount > 0 or self._paid.contains_key(canister)):
             self._paid.insert(canister, (self.paid(canister) + amount).to_bytes(16, "little"))
 
     def _store_pending(self, numbers: list[int]) -> None:

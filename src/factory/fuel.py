@@ -89,6 +89,10 @@ class FuelStore:
         """Keeps a reading."""
         self._fuel.insert(canister, fuel.encode())
 
+    def forget(self, canister: bytes) -> None:
+        """Drops what was read of a child that has ended."""
+        self._fuel.remove(canister)
+
     def set_state(self, canister: bytes, state: int) -> Fuel:
         """Keeps that a child could not be read, and why; its last figures stay with their time."""
         fuel = self.get(canister)

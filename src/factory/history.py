@@ -45,6 +45,11 @@ class History:
             if not stored or point[0] >= self._point.unpack(stored[-self._point.size :])[0] + gap:
                 self._rings.insert(key, (stored + packed)[-LENGTHS[ring] * self._point.size :])
 
+    def forget(self, subject: bytes) -> None:
+        """Drops all readings of what has ended."""
+        for ring in range(len(GAPS)):
+            self._rings.remove(subject + bytes([ring]))
+
     def ring(self, subject: bytes, ring: int) -> list[Point]:
         """The readings of one ring, oldest first."""
         return list(self._point.iter_unpack(self._rings.get(subject + bytes([ring])) or b""))

@@ -11,7 +11,18 @@ from kybra import Async, Tuple, ic, nat, text
 from canister_kit.status import CanisterIdRecord
 from factory.birth import only_controllers
 from factory.children import RETIRED, RETIRING
-from factory.context import battery, changes, children, creations, deposit_log, lists, open_calls
+from factory.context import (
+    alerts,
+    battery,
+    changes,
+    children,
+    creations,
+    deposit_log,
+    fuel,
+    lists,
+    open_calls,
+    samples,
+)
 from factory.creation import zone_list
 from factory.examination import examine_controlled
 from factory.principals import to_principal, to_text
@@ -132,7 +143,7 @@ def last_settings() -> CanisterSettingsChange:
 
 
 def end(canister: bytes) -> None:
-    """Writes down that a child has ended: it is no longer fuelled, its place is free, another may be canonical."""
+    """Writes down that a child has ended: nothing is read of it any more, its place is free, another is canonical."""
     child = children.get(canister)
     if child is None:
         return
@@ -140,7 +151,9 @@ def end(canister: bytes) -> None:
     child.controlled = False
     child.controllers = []
     children.put(canister, child)
-    battery.forget(canister)
+    for books in (battery, fuel, samples, deposit_log):
+        books.forget(canister)
+    alerts.clear_all(canister, ic.time())
     number = creations.at(child.creator, child.zone_id)
     creation = creations.get(number)
     if creation is not None and creation.canister == canister:

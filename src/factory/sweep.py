@@ -11,7 +11,7 @@ from kybra import Async, ic, void
 from canister_kit.in_flight import SECOND
 from factory.alerts import BATTERY_LOW, LOW_RUNWAY, UNREACHABLE, UNUSUAL_BURN
 from factory.battery import Need
-from factory.children import LIVE, RETIRED
+from factory.children import LIVE
 from factory.context import (
     alerts,
     battery,
@@ -120,8 +120,6 @@ def report_battery(balance: int) -> None:
 def look_at(canister: bytes) -> Async[void]:
     """Reads one child and refills it when it runs low."""
     child = children.get(canister)
-    if child is not None and child.stage == RETIRED:
-        alerts.clear_all(canister, ic.time())
     if child is None or child.stage != LIVE or not battery.is_child(canister):
         return
     if not child.controlled:

@@ -111,7 +111,7 @@ class ZoneIndex:
     canister: bytes
 
     def zones(self) -> Iterator[dict[str, Any]]:
-        """Yield every zone canister ever created, in the order of their principals; stage and custody are words."""
+        """Yield every zone canister that has not ended, in the order of principals; stage and custody are words."""
         found = pages(lambda after: _LIST(self.agent, self.canister, after, PAGE), "canister")
         return map(_entry, found)
 

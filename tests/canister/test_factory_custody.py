@@ -177,7 +177,11 @@ def test_a_zone_that_ends_gives_its_cycles_back_and_its_place_free(factory, zone
     assert factory.call("get_battery_status")["passed_on"] == 2 * T - recovered
     assert not network.exists(Principal(zone))
     assert factory.call("get_zone", zone)["stage"] == ("retired", None)
-    assert factory.call("get_cycles_manager_children") == []
+    assert factory.call("get_cycles_manager_children") == factory.call("list_zones", None, 9) == []
+    assert factory.call("get_fleet", None, 9) == {"children": [], "next_after": None, "count": 0}
+    assert factory.call("get_battery_status")["children"] == 0
+    assert factory.call("get_child_status", zone) is None
+    assert [ended["canister"] for ended in factory.call("get_zones_by_id", ZONE_ID, 0, 9)["zones"]] == [zone]
     assert factory.call("get_my_zone", ZONE_ID, sender=member(1)) is None
     assert factory.call("retire_child", zone, text_of(zone), sender=TEAM) == ("ok", recovered)
     label, made = factory.call("create_zone", wish(), sender=member(1))

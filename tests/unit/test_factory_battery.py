@@ -267,10 +267,29 @@ def test_an_alert_is_raised_once_and_cleared_once_and_open_ones_are_never_forgot
             most_open = max(most_open, len(model))
             assert len(page) <= most_kept + 3 * most_open + 1
             assert maps.alerts_map.len() == len(page)
+            after_an_upgrade = Alerts(maps.settings_map, maps.alerts_map, maps.open_alerts_map).open(None, 200)
+            assert [alert.number for alert in after_an_upgrade] == [alert.number for alert in found]
         assert len({(a.kind, a.canister, a.raised_at) for a in alerts.page(None, 200)}) <= raised
         for number in range(4):
             alerts.clear_all(child(number), 99)
         assert alerts.open_count() == 0
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 9)), max_size=40), st.booleans())
+def test_the_list_of_children_holds_the_first_that_may_ask_for_cycles(changes, listed_early):
+    battery = battery_with(0)
+    model: set[bytes] = set()
+    for comes, number in changes:
+        if listed_early:
+            battery.children(1)
+        if comes:
+            battery.register(child(number), 1)
+            model.add(child(number))
+        else:
+            battery.forget(child(number))
+            model.discard(child(number))
+    assert battery.children(4) == sorted(model)[:4]
+    assert battery.count() == len(model)
 
 
 def test_a_quota_gives_back_no_more_than_is_used():

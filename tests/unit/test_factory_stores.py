@@ -1,6 +1,7 @@
 """The factory's stores on the host: a quota, children, zones, releases, admins."""
 
 import hashlib
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from factory import audit as audit_module
 from factory.admins import FIRST_ADMIN, MAX_ADMINS, Admins
 from factory.audit import AuditLog
-from factory.children import FUNDED, LIVE, MANAGED, SHARED, SOVEREIGN, Child, Children
+from factory.children import FUNDED, LIVE, MANAGED, RETIRED, SHARED, SOVEREIGN, Child, Children
 from factory.lists import PrincipalLists
 from factory.quota import Quota, decode_quota
 from factory.releases import CHUNK_BYTES, MAX_CHUNKS, MAX_KEPT, UPLOAD_LIFETIME, Entry, ReleaseStore
@@ -37,6 +38,10 @@ quotas = st.builds(
 @given(quotas)
 def test_a_quota_survives_being_stored(quota):
     assert vars(decode_quota(quota.encode())) == vars(quota)
+
+
+def children_of(maps: Any) -> Children:
+    return Children(maps.custody_map, maps.ended_map)
 
 
 def release_store() -> ReleaseStore:
@@ -201,7 +206,7 @@ principals = st.binary(max_size=29)
     st.integers(0, 2**128 - 1),
 )
 def test_a_child_is_read_as_it_was_stored(controllers, owners, creator, module_hash, owed):
-    children = Children(maps_of("factory").custody_map)
+    children = children_of(maps_of("factory"))
     child = Child("0x" + "ab" * 20, creator, 7)
     child.custody, child.funding, child.stage, child.proven = SHARED, FUNDED, LIVE, True
     child.owners = child.offered = child.accepted = owners
@@ -225,7 +230,7 @@ def test_a_child_is_read_as_it_was_stored(controllers, owners, creator, module_h
     ],
 )
 def test_custody_is_what_the_controllers_say(controllers, custody, owners):
-    children = Children(maps_of("factory").custody_map)
+    children = children_of(maps_of("factory"))
     child = Child(ZONE_ID, b"creator", 7)
     child.owners = [b"before"]
     children.put(b"canister", child)
@@ -234,7 +239,7 @@ def test_custody_is_what_the_controllers_say(controllers, custody, owners):
 
 
 def test_a_child_with_every_list_full_fits_its_map():
-    children = Children(maps_of("factory").custody_map)
+    children = children_of(maps_of("factory"))
     child = Child(ZONE_ID, bytes(29), 7)
     full = [bytes([number]) * 29 for number in range(10)]
     child.owners = child.offered = child.accepted = child.agreed = full
@@ -243,17 +248,27 @@ def test_a_child_with_every_list_full_fits_its_map():
     children.info_read(bytes(29), full, bytes(32), b"factory", 9)
 
 
-@given(st.sets(st.binary(min_size=1, max_size=10), max_size=30), st.integers(1, 7))
-def test_children_are_paged_in_ascending_order(canisters, most):
-    children = Children(maps_of("factory").custody_map)
+@given(st.sets(st.binary(min_size=1, max_size=10), max_size=30), st.integers(1, 7), st.booleans())
+def test_children_that_have_not_ended_are_paged_in_ascending_order(canisters, most, listed_early):
+    children = children_of(maps_of("factory"))
     for canister in canisters:
         children.put(canister, Child("0x" + "ab" * 20, b"c", 0))
-        assert canister in children.order()
+        if listed_early:
+            assert canister in children.page(None, 30)
+    ended = sorted(canisters)[::3]
+    for canister in ended:
+        child = children.get(canister)
+        assert child is not None
+        child.stage = RETIRED
+        children.put(canister, child)
     found, after = [], None
     while page := children.page(after, most):
         found += page
         after = page[-1]
-    assert found == sorted(canisters)
+    assert found == sorted(canisters - set(ended))
+    assert children.count() == len(found)
+    kept = [children.get(canister) for canister in ended]
+    assert all(child is not None and child.stage == RETIRED for child in kept)
 
 
 @given(st.lists(st.tuples(st.sampled_from([b"a", b"ab", b"b"]), st.binary(min_size=1, max_size=29)), max_size=30))

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory import context, sweep
-from factory.children import LIVE, RETIRED, Child
+from factory import context, retirement, sweep
+from factory.children import LIVE, Child
 from factory.deposits import deposit, refill, transfer
 from factory.fuel import DELETED, RUNNING, STOPPED, UNCONTROLLED
 from factory.fuel import UNREACHABLE as LOST
@@ -22,7 +22,15 @@ G = 1_000_000_000
 RELEASE = hashlib.sha256(b"a release").digest()
 OVERLOADED = "Rejection code 2, the subnet is overloaded"
 FOREIGN = b"foreign!" * 4
-HEAP = [context.open_calls, context.sweeps, context.policy, context.children, context.releases]
+HEAP = [
+    context.open_calls,
+    context.sweeps,
+    context.policy,
+    context.children,
+    context.battery,
+    context.alerts,
+    context.releases,
+]
 
 
 @pytest.fixture
@@ -34,7 +42,7 @@ def stand(patch: pytest.MonkeyPatch, balance: int = 100 * T) -> Platform:
     """A factory that has just been installed, with one release."""
     for thing in (context.open_calls._started, context.sweeps._open, context.policy._read):
         thing.clear()
-    context.children._order = None
+    context.children._order = context.battery._order = context.alerts._open_numbers = None
     context.sweeps._first = []
     context.sweeps._touched_at = 0
     made = Platform(HEAP, balance)
@@ -159,16 +167,29 @@ def test_foreign_code_gets_nothing_and_is_an_alert_once(platform):
     assert open_alerts() == set()
 
 
-def test_the_alerts_of_a_zone_that_has_ended_are_cleared(platform):
+def test_a_zone_that_has_ended_leaves_sweeps_alerts_and_rings(platform):
     canister = add_child(platform, 1, 100 * G, module_hash=FOREIGN)
+    other = add_child(platform, 2, 2 * T)
     sweep_now(platform)
     assert open_alerts() == {(2, canister)}
-    child = context.children.get(canister)
-    assert child is not None
-    child.stage = RETIRED
-    context.children.put(canister, child)
-    sweep_now(platform)
+    assert context.battery.children(9) == [canister, other]
+    retirement.end(canister)
     assert open_alerts() == set()
+    assert (context.samples.points(canister), context.fuel.get(canister).read_at) == ([], 0)
+    assert (context.children.count(), context.battery.children(9)) == (1, [other])
+    before = len(platform.sent)
+    sweep_now(platform)
+    assert canister not in [call.args["canister_id"].bytes for call in platform.sent[before:]]
+    assert context.sweeps.present().looked_at == 1
+
+
+def test_an_answer_that_comes_after_its_zone_has_ended_is_booked(platform):
+    canister = add_child(platform, 1, 100 * G)
+    number = context.deposit_log.begin(canister, T, "sweep", platform.now)
+    context.deposit_log.give_up(number, platform.now)
+    retirement.end(canister)
+    context.deposit_log.settle(number, False, T, platform.now)
+    assert (context.deposit_log.paid(canister), context.deposit_log.passed_on()) == (0, 0)
 
 
 def test_code_that_changes_between_reading_and_paying_gets_nothing(platform):
