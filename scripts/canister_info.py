@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Shows zone canisters with what they say: canister_info.py --all (`zones fleet list --ask`) or CANISTER (`status`).
+"""Looks zone canisters up on the platform and on their chains: canister_info.py --all | CANISTER, `zones fleet info`.
 
 Takes the options of that command (--network, --identity, --factory, --json, ...); run it with .venv/bin/python.
 """
@@ -8,6 +8,4 @@ import sys
 
 from zones.cli import main
 
-arguments = sys.argv[1:]
-command = ["list", "--ask"] if "--all" in arguments else ["status"]
-sys.exit(main(["fleet", *command, *(argument for argument in arguments if argument != "--all")]))
+sys.exit(main(["fleet", "info", *sys.argv[1:]]))

@@ -144,6 +144,10 @@ class IcAgent:
         controllers = lookup(path, self._read_state(canister, path, time.monotonic() + self.deadline))
         return list(cbor2.loads(controllers)) if controllers else []
 
+    def read_certificate(self, canister: bytes, paths: list[list[bytes]]) -> bytes:
+        """Return the network's certificate over paths of the state tree about a canister, as it came: unchecked."""
+        return self._read_certificate(canister, paths, time.monotonic() + self.deadline)
+
     def _sign(self, content: dict[str, Any]) -> tuple[bytes, bytes]:
         """Return (request id, envelope); an anonymous envelope has no signature fields, where ic-py writes nulls."""
         if self._signer.sender() == ANONYMOUS:
@@ -190,15 +194,17 @@ class IcAgent:
             delay = min(delay * 1.5, self._pace.longest)
 
     def _read_state(self, about: bytes, path: list[bytes], give_up: float) -> dict[str, Any]:
+        return _map(self._read_certificate(about, [path], give_up), "certificate")
+
+    def _read_certificate(self, about: bytes, paths: list[list[bytes]], give_up: float) -> bytes:
         content = {
             "request_type": "read_state",
             "sender": self._signer.sender(),
-            "paths": [path],
+            "paths": paths,
             "ingress_expiry": self._expiry(),
         }
         _, envelope = self._sign(content)
-        answer = _map(self._post(about, "read_state", envelope, give_up), "read_state")
-        return _map(answer["certificate"], "certificate")
+        return _map(self._post(about, "read_state", envelope, give_up), "read_state")["certificate"]
 
     def _post(self, about: bytes, endpoint: str, envelope: bytes, give_up: float) -> bytes:
         """Send one signed request, again while the network is away: it takes effect once however often it arrives."""

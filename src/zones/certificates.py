@@ -1,4 +1,4 @@
-"""Certificates of the Internet Computer: whether one proves what data a canister has certified, and when.
+"""Certificates of the Internet Computer: what one proves of a canister, its certified data or code, and when.
 
 Not for what the data means (`zones.verification`). Follows the IC interface specification, sections "Certificate",
 "Delegation" and "Canister ranges"; BLS signatures are checked by the C library blst, about 1 ms each.
@@ -6,6 +6,8 @@ Not for what the data means (`zones.verification`). Follows the IC interface spe
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,26 +79,69 @@ def _hex(text: bytes) -> bytes | None:
         return None
 
 
+@dataclass(frozen=True)
+class Running:
+    """Who controls a canister and what it runs (None for no code shown), and when (s since 1970) that was certified."""
+
+    controllers: list[bytes]
+    module_hash: bytes | None
+    time: float
+
+
 def certified_data(certificate: bytes, canister: bytes, key: bytes, now: float) -> Certified:
     """Return what `certificate` proves about `canister` at the time `now` (s) to who trusts the root `key`.
 
     Raises ProofError when it proves nothing: malformed, signed by another key, of a subnet that does not have the
     canister, without the canister's certified data, older than 5 minutes, more than a minute ahead.
     """
-    try:
-        content = _decoded(certificate)
-        tree = content["tree"]
-        delegation = content.get("delegation")
-        if delegation is not None:
-            key = _delegated(delegation, canister, key)
-        _check_signature(content, key, "certificate")
+    with _reading():
+        tree, time = _proven(certificate, canister, key, now)
         data = look_up(tree, [b"canister", canister, b"certified_data"])
-        time = _time(look_up(tree, [b"time"]), now)
-    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
-        raise ProofError(f"the certificate is malformed: {error}", _ENDPOINT) from error
     if data is None:
         raise ProofError(f"the certificate has no certified data of the canister {to_text(canister)}", _ENDPOINT)
     return Certified(data, time)
+
+
+def running_paths(canister: bytes) -> list[list[bytes]]:
+    """Return the paths of the state tree that `certified_running` looks at."""
+    return [[b"canister", canister, name] for name in (b"controllers", b"module_hash")]
+
+
+def certified_running(certificate: bytes, canister: bytes, key: bytes, now: float) -> Running:
+    """Return who controls a canister and what it runs as `certificate` proves it; raises as `certified_data` does."""
+    controllers_path, module_path = running_paths(canister)
+    with _reading():
+        tree, time = _proven(certificate, canister, key, now)
+        controllers = look_up(tree, controllers_path)
+        found = None if controllers is None else _principals(cbor.decode(controllers))
+        module = look_up(tree, module_path)
+    if found is None:
+        raise ProofError(f"the certificate has no controllers of the canister {to_text(canister)}", _ENDPOINT)
+    return Running(found, module, time)
+
+
+def _principals(value: Any) -> list[bytes]:
+    if not isinstance(value, list) or not all(isinstance(principal, bytes) for principal in value):
+        raise TypeError("its controllers are no list of principals")
+    return value
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+        raise ProofError(f"the certificate is malformed: {error}", _ENDPOINT) from error
+
+
+def _proven(certificate: bytes, canister: bytes, key: bytes, now: float) -> tuple[Any, float]:
+    """Return the tree of a certificate by a subnet that has the canister, and its time."""
+    content = _decoded(certificate)
+    delegation = content.get("delegation")
+    if delegation is not None:
+        key = _delegated(delegation, canister, key)
+    _check_signature(content, key, "certificate")
+    return content["tree"], _time(look_up(content["tree"], [b"time"]), now)
 
 
 _ENDPOINT = "the endpoint, or someone between it and you, is broken or lies: read through another one"

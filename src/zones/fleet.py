@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from localnet.principal import from_text, to_text
 from zones.agent import IcAgent
@@ -25,6 +25,8 @@ AT_ONCE = 4
 
 Progress = Callable[[int, int], None]
 """Called with (done, in all)."""
+_Item = TypeVar("_Item")
+_Found = TypeVar("_Found")
 
 
 TROUBLE = ("stopped", "deleted", "unreachable")
@@ -90,16 +92,19 @@ def is_trouble(row: dict[str, Any]) -> bool:
     return row["state"] in TROUBLE or row["code"] == "foreign" or row.get("fault") is not None
 
 
+def at_once(work: Callable[[_Item], _Found], items: Sequence[_Item], progress: Progress) -> list[_Found]:
+    """Return what work makes of each item, a few at the same time, in the order of the items."""
+    found = []
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for done, one in enumerate(pool.map(work, items)):
+            progress(done, len(items))
+            found.append(one)
+    return found
+
+
 def ask_all(agent: IcAgent, rows: Sequence[dict[str, Any]], progress: Progress) -> list[dict[str, Any]]:
     """Return the rows with what each zone says of itself now: see `ask`."""
-    asked = []
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        for done, (row, said) in enumerate(
-            zip(rows, pool.map(lambda row: ask(agent, row["canister"]), rows), strict=True)
-        ):
-            progress(done, len(rows))
-            asked.append({**row, **said})
-    return asked
+    return at_once(lambda row: {**row, **ask(agent, row["canister"])}, rows, progress)
 
 
 def ask(agent: IcAgent, canister: str) -> dict[str, Any]:

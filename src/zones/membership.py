@@ -1,6 +1,6 @@
 """A JSON-RPC server on this machine that plays a zone's membership contract.
 
-For development and demonstrations: it answers `eth_call` with the contract's three functions and the roles of a
+For development and demonstrations: it answers `eth_call` with the contract's functions and the roles of a
 file that may change while it runs. Not a node: no blocks, no transactions, no other contract.
 
 The roles file is JSON: `{"zones": {"0x<zone id>": {"token": "<64 hex>" or null, "roles": {"0x<address>": 400}}},
@@ -30,6 +30,12 @@ ROLE_WITH_TOKEN = bytes.fromhex("ba8f89b4")
 """RoleWithCallToken(bytes32,address)"""
 IS_MEMBER = bytes.fromhex("264560d6")
 """IsMember(address), of an identity contract"""
+VERSION = bytes.fromhex("bb62860d")
+"""Version()"""
+OWNER = bytes.fromhex("8da5cb5b")
+"""owner()"""
+CONTRACT_VERSION = 1
+"""What the played contracts answer to Version()."""
 
 CHAIN_ID = 15
 """Chain id of Diode's network, answered to eth_chainId."""
@@ -85,6 +91,11 @@ class Roles:
         """Return the role of `address` in the zone, 0 when it has none."""
         return self.zones.get(zone_id, {}).get("roles", {}).get("0x" + address.hex(), 0)
 
+    def owner(self, zone_id: str) -> str:
+        """Return the address whose role in the zone is the highest, the first of those; the zero address for none."""
+        roles = self.zones[zone_id]["roles"]
+        return max(roles, key=lambda address: roles[address], default="0x" + "0" * 40)
+
     def set_role(self, zone_id: str, address: bytes, role: int) -> None:
         """Give `address` a role in the zone; 0 removes it."""
         roles = self.zones.setdefault(checks.zone_id(zone_id), {"token": None, "roles": {}})["roles"]
@@ -105,6 +116,10 @@ class Roles:
         zone = self.zones.get(to)
         if zone is None:
             return b""  # a node's answer for an account without code
+        if selector == VERSION and not words:
+            return _word(CONTRACT_VERSION)
+        if selector == OWNER and not words:
+            return bytes.fromhex(self.owner(to).removeprefix("0x")).rjust(32, b"\0")
         if selector == ROLE and len(words) == 1 and not zone["token"]:
             return _word(zone["roles"].get(_address_in(words[0]), 0))
         if selector == ROLE_WITH_TOKEN and len(words) == 2 and words[0].hex() == zone["token"]:

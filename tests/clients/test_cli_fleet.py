@@ -340,7 +340,8 @@ def test_the_scripts_do_what_operators_know_them_for(tool: Tool) -> None:
     assert script("canister_status", canister)["platform"]["status"] == "running"
     assert [row["canister"] for row in script("list_canisters")["zones"]] == zones_of(tool)
     assert script("canister_info", "--all")["zones"][0]["fault"] is None
-    assert script("canister_info", canister)["canister"] == canister
+    (row,) = script("canister_info", canister)["zones"]
+    assert (row["canister"], row["code"]) == (canister, "release 1000")
     assert script("upgrade_canister", canister)["upgrades"][0]["canister"] == canister
     before = policy(tool)
     changed = script("update_quota", "default")["policy"]

@@ -14,7 +14,7 @@ COMMANDS = {
     "upgrade_canister": "fleet upgrade",
     "start_canister": "fleet start",
     "canister_status": "fleet status",
-    "canister_info": "fleet status",
+    "canister_info": "fleet info",
     "list_canisters": "fleet list",
     "refund": "fleet refund",
 }

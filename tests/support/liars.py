@@ -5,7 +5,7 @@ Not a model of the canister's rules: the host's zone answers the queries of a ve
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ic.principal import Principal
@@ -33,9 +33,14 @@ def certificate(
     subnet: Certifier | None = SUBNET,
     ranges: tuple[int, int] = (0, 9),
     sharded: bool = False,
+    more: Mapping[bytes, bytes] | None = None,
 ) -> bytes:
-    """A certificate over a canister's certified data, by a subnet with these canisters that the root delegated to."""
-    content = tree({b"time": uleb128(int(time * 1e9)), b"canister": {canister: {b"certified_data": data}}})
+    """A certificate over a canister's certified data, by a subnet with these canisters that the root delegated to.
+
+    `more` is what it has of the canister beside that.
+    """
+    known_of_it = {b"certified_data": data, **(more or {})}
+    content = tree({b"time": uleb128(int(time * 1e9)), b"canister": {canister: known_of_it}})
     signed = {"tree": content.witness([()]), "signature": (subnet or root).sign(content.hash)}
     if subnet is None:
         return self_described(signed)

@@ -91,6 +91,36 @@ def test_bytes_that_are_no_certificate_are_refused(data: bytes) -> None:
 GENUINE = certificate(DATA, NOW)
 
 
+OF_IT = {b"controllers": self_described([b"\x01", b"\x02"]), b"module_hash": bytes(32)}
+RUNNING = certificate(DATA, NOW, more=OF_IT)
+
+
+def test_a_certificate_tells_who_controls_a_canister_and_what_it_runs() -> None:
+    found = certificates.certified_running(RUNNING, CANISTER, ROOT.der_public_key, NOW)
+    assert found == certificates.Running([b"\x01", b"\x02"], bytes(32), NOW)
+    empty = certificate(DATA, NOW, more={b"controllers": self_described([])})
+    found = certificates.certified_running(empty, CANISTER, ROOT.der_public_key, NOW)
+    assert found == certificates.Running([], None, NOW)
+    for controllers, said in (
+        (None, "has no controllers of the canister"),
+        (self_described([5]), "are no list of principals"),
+        (self_described(7), "are no list of principals"),
+    ):
+        made = certificate(DATA, NOW, more={} if controllers is None else {b"controllers": controllers})
+        with pytest.raises(ProofError, match=said):
+            certificates.certified_running(made, CANISTER, ROOT.der_public_key, NOW)
+    with pytest.raises(ProofError, match="is not signed by the key"):
+        certificates.certified_running(RUNNING, CANISTER, SUBNET.der_public_key, NOW)
+
+
+@given(st.data())
+def test_a_certificate_of_what_runs_with_any_byte_changed_is_refused(data: st.DataObject) -> None:
+    made = bytearray(RUNNING)
+    made[data.draw(st.integers(0, len(made) - 1))] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(ProofError):
+        certificates.certified_running(bytes(made), CANISTER, ROOT.der_public_key, NOW)
+
+
 def test_a_delegation_cannot_be_passed_on() -> None:
     """A subnet that the root delegated to delegates to another key: one level is all there may be."""
     rogue = Certifier(b"rogue")

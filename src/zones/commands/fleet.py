@@ -17,6 +17,7 @@ from zones.commands import (
     Subparsers,
     fleet_battery,
     fleet_code,
+    fleet_info,
     fleet_install,
     fleet_policy,
     fleet_rollout,
@@ -79,6 +80,7 @@ def register(commands: Subparsers, add: Add) -> None:
         *fleet_code.register(actions, add),
         *fleet_rollout.register(actions, add),
         *fleet_install.register(actions, add),
+        *fleet_info.register(actions, add),
         *fleet_policy.register(actions, add),
         *fleet_zone.register(actions, add),
     )

@@ -16,17 +16,14 @@ from pathlib import Path
 from typing import IO, Any
 
 from localnet.principal import from_text, to_text
-from zones import certificates, checks, messages, network
-from zones.commands import Add, Subparsers
+from zones import certificates, checks, messages
+from zones.commands import Add, Subparsers, root_keys
 from zones.context import Context, Progress, Result, checked, explaining, time_text
 from zones.encryption import ZoneKey, address_in, key_id_of
 from zones.errors import UserError
 from zones.messages import MAX_BATCH_MESSAGES, Received
 from zones.verification import Proven, SeenHead, Verifier
 from zones.zone import Meta, Zone
-
-LOCAL = b"local"
-"""Stands for the root key that the local network of the state folder was started with."""
 
 
 def register(commands: Subparsers, add: Add) -> None:
@@ -74,12 +71,7 @@ def register(commands: Subparsers, add: Add) -> None:
         action="store_true",
         help="prove by the network's certificate that nothing is withheld, altered, reordered or added",
     )
-    read.add_argument(
-        "--root-key",
-        type=checked(_root_key),
-        metavar="HEX|FILE",
-        help="root key of the network for --verify, `local` for the local network's (default: mainnet's)",
-    )
+    root_keys.add_option(read, "for --verify", "mainnet's")
     for command in (send, read):
         command.add_argument("--zone", metavar="ID", help="zone id or canister (default: the latest zone)")
 
@@ -192,18 +184,8 @@ def _found(
     return (_Shown(_as_json(message), _as_line(message)) for message in read)
 
 
-def _root_key(text: str) -> bytes:
-    """Return the root key that is given, `LOCAL` for the one that the local network started with."""
-    return LOCAL if text == LOCAL.decode() else certificates.root_key(text)
-
-
 def _verifier(context: Context, zone: Zone) -> Verifier:
-    key = context.options.root_key or certificates.MAINNET_ROOT_KEY
-    if key == LOCAL:
-        local = network.find(context.state)
-        if local is None:
-            raise UserError("--root-key local: no network was started from this state folder", "zones network start")
-        key = certificates.root_key(local.root_key)
+    key = root_keys.named(context) or certificates.MAINNET_ROOT_KEY
     return Verifier(zone, key, SeenHead(context.state, zone.canister, key))
 
 
