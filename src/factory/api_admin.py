@@ -3,8 +3,9 @@
 from kybra import Async, Manual, Opt, Principal, Vec, ic, nat, nat32, nat64, query, update
 
 from canister_kit.guards import refuse_anonymous
+from factory.audit import AuditLog
 from factory.candid_types import AckResult, AuditEntry, AuditPage
-from factory.context import admins, audit, controllers, note, open_calls, require_controller
+from factory.context import admins, audit, controllers, note, open_calls, owner_acts, require_controller
 from factory.principals import to_principal, to_principals
 from factory.services import management
 
@@ -41,8 +42,25 @@ def remove_admin(admin: Principal) -> AckResult:
 
 @query
 def get_audit_log(before: Opt[nat64], limit: nat32) -> AuditPage:
-    """Acts of admins and owners, newest first; goes on with the number of the last entry. At most 200 at once."""
-    acts = audit.page(MAX_NUMBER if before is None else before, limit)
+    """What admins and controllers did, and what came of changes of code, newest first; at most 200 at once.
+
+    Goes on with the number of the last entry.
+    """
+    return audit_page(audit, before, limit)
+
+
+@query
+def get_owner_log(before: Opt[nat64], limit: nat32) -> AuditPage:
+    """What owners, creators and those who repaid did, newest first; at most 200 at once.
+
+    Goes on with the number of the last entry.
+    """
+    return audit_page(owner_acts, before, limit)
+
+
+def audit_page(log: AuditLog, before: int | None, limit: int) -> AuditPage:
+    """A page of a log as Candid carries it."""
+    acts = log.page(MAX_NUMBER if before is None else before, limit)
     entries: list[AuditEntry] = []
     for act in acts:
         entries.append(
@@ -55,7 +73,7 @@ def get_audit_log(before: Opt[nat64], limit: nat32) -> AuditPage:
                 "details": act.details,
             }
         )
-    return {"entries": entries, "next_number": audit.next_number()}
+    return {"entries": entries, "next_number": log.next_number()}
 
 
 @update(guard=refuse_anonymous)

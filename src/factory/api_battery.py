@@ -73,7 +73,8 @@ def cycles_manager_transferCyclesToCanister(canister_id: Principal) -> Async[Man
     if fault:
         ic.reject(fault)
         return
-    note("refill", canister_id.bytes)
+    if not admins.refusal(ic.caller().bytes):
+        note("refill", canister_id.bytes)
     result = yield top_up(canister_id.bytes, policy.get("refill_to"), "asked for by an owner or admin")
     ic.reply(result)
 

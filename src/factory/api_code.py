@@ -18,11 +18,16 @@ from factory.types_code import (
 @update(guard=require_admin)
 def upload_release_chunk(chunk: ReleaseChunk) -> ChunkResult:
     """Keeps one chunk of a zone Wasm, at most 1 MiB, in order from 0; returns how many are stored."""
-    fault = releases.add_chunk(chunk["wasm_hash"], chunk["index"], chunk["data"], ic.time(), rollouts.in_use())
+    wasm_hash, index = chunk["wasm_hash"], chunk["index"]
+    before = releases.entry(wasm_hash)
+    fault = releases.add_chunk(wasm_hash, index, chunk["data"], ic.time(), rollouts.in_use())
     if fault:
         return {"err": fault}
-    entry = releases.entry(chunk["wasm_hash"])
-    return {"ok": 0 if entry is None else entry.chunks}
+    entry = releases.entry(wasm_hash)
+    count = 0 if entry is None else entry.chunks
+    if before is None or count != before.chunks:
+        note("upload_release_chunk", b"", f"{index} of {wasm_hash.hex()}")
+    return {"ok": count}
 
 
 @update(guard=require_admin)

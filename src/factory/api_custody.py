@@ -28,10 +28,11 @@ def offer_custody(offer: CustodyOffer) -> Async[AckResult]:
     fault = custody.offer_fault(child, owners, kind, ic.id().bytes)
     if fault:
         return {"err": fault}
+    if (child.offered, child.offered_custody) != (owners, kind):
+        note("offer_custody", canister, f"{next(iter(offer['custody']))} to {', '.join(map(to_text, owners))}")
     child.offered, child.offered_custody = owners, kind
     child.accepted = [owner for owner in owners if owner in child.owners or owner == caller]
     children.put(canister, child)
-    note("offer_custody", canister, f"{next(iter(offer['custody']))} to {', '.join(map(to_text, owners))}")
     if len(child.accepted) < len(owners):
         return {"ok": None}
     fault = yield hand_over(canister)
@@ -61,10 +62,11 @@ def cancel_custody_offer(canister: Principal) -> AckResult:
     child, fault = spoken_for(canister.bytes)
     if child is None or fault:
         return {"err": fault}
+    if child.offered or ic.caller().bytes in child.agreed:
+        note("cancel_custody_offer", canister.bytes)
     child.clear_offer()
     child.agreed = [owner for owner in child.agreed if owner != ic.caller().bytes]
     children.put(canister.bytes, child)
-    note("cancel_custody_offer", canister.bytes)
     return {"ok": None}
 
 
@@ -141,11 +143,13 @@ def retire_child(canister: Principal, repeated: text) -> Async[RetireResult]:
         return {"err": custody.NOT_AN_OWNER}
     if repeated != canister.to_str():
         return {"err": f"all data of the zone is destroyed: repeat its canister id {canister.to_str()} to do that"}
-    if caller in child.owners and caller not in child.agreed:
+    is_new = caller in child.owners and caller not in child.agreed
+    if is_new:
         child.agreed.append(caller)
         children.put(canister.bytes, child)
-    note("retire_child", canister.bytes)
     missing = [owner for owner in child.owners if owner not in child.agreed]
+    if is_new or is_admin or (not missing and child.stage == LIVE):
+        note("retire_child", canister.bytes)
     if missing:
         return {"err": f"{len(missing)} of {len(child.owners)} owners have yet to ask for it: {to_text(missing[0])}"}
     recovered, fault = yield retire(canister.bytes)

@@ -67,6 +67,7 @@ def canister_status(canister_id: Principal) -> Async[Manual[CanisterStatus]]:
     if children.get(canister_id.bytes) is None:
         ic.reject(f"{canister_id.to_str()} is no child of this factory")
         return
+    note("canister_status", canister_id.bytes)
     key = b"status" + canister_id.bytes
     open_calls.start(key, ic.time())
     found = yield management.canister_status({"canister_id": canister_id})

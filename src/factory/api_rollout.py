@@ -116,8 +116,9 @@ def accept_release(canister: Principal, release: nat) -> AckResult:
     found = releases.with_version(release)
     if found is None:
         return {"err": f"there is no release {release}"}
+    if not rollouts.is_accepted(canister.bytes, found[0]):
+        note("accept_release", canister.bytes, str(release))
     rollouts.accept(canister.bytes, found[0], ic.caller().bytes)
-    note("accept_release", canister.bytes, str(release))
     rollout = rollouts.last()
     change = changes.get(canister.bytes)
     if rollout is None or change is None or rollout.wasm_hash != found[0]:

@@ -209,18 +209,17 @@ def set_creation_policy(change: CreationPolicyChange) -> AckResult:
 
 @update(guard=require_admin)
 def change_creation_allowlist(change: AllowlistChange) -> AckResult:
-    """Adds principals to the allowlist and removes others; at most 100 in one call."""
+    """Removes principals from the allowlist, then adds others, or changes nothing; at most 100 in one call."""
     count = len(change["add"]) + len(change["remove"])
     if count > MAX_CHANGES:
         return {"err": f"at most {MAX_CHANGES} principals in one call, got {count}"}
-    for principal in change["remove"]:
-        creation_rules.forbid(principal.bytes)
-        note("forbid_creations", principal.bytes)
-    for principal in change["add"]:
-        fault = creation_rules.allow(principal.bytes, ic.time())
-        if fault:
-            return {"err": fault}
-        note("allow_creations", principal.bytes)
+    added, removed = [[principal.bytes for principal in change[name]] for name in ("add", "remove")]
+    fault = creation_rules.change_allowed(added, removed, ic.time())
+    if fault:
+        return {"err": fault}
+    for action, principals in (("forbid_creations", removed), ("allow_creations", added)):
+        for principal in principals:
+            note(action, principal)
     return {"ok": None}
 
 

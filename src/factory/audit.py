@@ -1,10 +1,12 @@
-"""What admins and owners did, and what was done to children on their behalf: the last 10 000 acts, newest first.
+"""Two logs of the last 10 000 acts, newest first: of admins and controllers, and of everybody else.
 
-Pure. An act is written in the message in which it begins; what came of it, where it takes calls, is an act of its own.
-Times in ns, principals in bytes. Texts are cut to what an entry holds.
+Pure. Logs apart, because an owner can act as often as he likes: what admins did is not pushed out by it. An act is
+written in the message in which it begins; what came of it, where it takes calls, is an act of its own. Times in ns,
+principals in bytes. Texts are cut to what an entry holds.
 
-    settings "audit"   u64 number of the next entry
-    audit    u64 number -> u64 time | u8 length, caller | u8 length, subject (empty for none) | u8 length, action
+    settings "audit", "owners' audit"  u64 number of the next entry
+    audit, owner_acts
+             u64 number -> u64 time | u8 length, caller | u8 length, subject (empty for none) | u8 length, action
                            | u16 length, details
 """
 
@@ -17,7 +19,8 @@ MAX_PAGE = 200
 MAX_ACTION_BYTES = 64
 MAX_DETAIL_BYTES = 480
 NEXT = struct.Struct("<Q")
-NEXT_KEY = "audit"
+ADMINS_KEY = "audit"
+OWNERS_KEY = "owners' audit"
 
 
 class Act:
@@ -33,15 +36,16 @@ class Act:
 
 
 class AuditLog:
-    """The log over its stable map."""
+    """One log over its stable map."""
 
-    def __init__(self, settings: StableBTreeMap[text, blob], acts: StableBTreeMap[nat64, blob]):
+    def __init__(self, settings: StableBTreeMap[text, blob], acts: StableBTreeMap[nat64, blob], next_key: str):
         self._settings = settings
         self._acts = acts
+        self._next_key = next_key
 
     def next_number(self) -> int:
         """The number that the next entry gets; numbers begin at 0."""
-        stored = self._settings.get(NEXT_KEY)
+        stored = self._settings.get(self._next_key)
         return 0 if stored is None else NEXT.unpack(stored)[0]
 
     def record(self, now: int, caller: bytes, action: str, subject: bytes = b"", details: str = "") -> None:
@@ -63,7 +67,7 @@ class AuditLog:
             ]
         )
         self._acts.insert(number, entry)
-        self._settings.insert(NEXT_KEY, NEXT.pack(number + 1))
+        self._settings.insert(self._next_key, NEXT.pack(number + 1))
         if number >= MAX_ENTRIES:
             self._acts.remove(number - MAX_ENTRIES)
 

@@ -12,7 +12,7 @@ from canister_kit.in_flight import InFlight
 from factory import state
 from factory.admins import Admins
 from factory.alerts import Alerts
-from factory.audit import AuditLog
+from factory.audit import ADMINS_KEY, OWNERS_KEY, AuditLog
 from factory.battery import Battery
 from factory.changes import Changes
 from factory.children import Children
@@ -33,7 +33,8 @@ MANAGEMENT = Principal.from_str("aaaaa-aa")
 
 controllers = ControllerCache(state.settings_map)
 admins = Admins(state.settings_map)
-audit = AuditLog(state.settings_map, state.audit_map)
+audit = AuditLog(state.settings_map, state.audit_map, ADMINS_KEY)
+owner_acts = AuditLog(state.settings_map, state.owner_acts_map, OWNERS_KEY)
 children = Children(state.custody_map, state.ended_map)
 lists = PrincipalLists(state.lists_map)
 policy = Policy(state.settings_map)
@@ -75,5 +76,8 @@ def require_child() -> GuardResult:
 
 
 def note(action: str, subject: bytes = b"", details: str = "") -> None:
-    """Writes an act of this call's caller into the audit log."""
-    audit.record(ic.time(), ic.caller().bytes, action, subject, details)
+    """Writes an act of this call's caller into the log of admins and controllers, or into that of the others."""
+    caller = ic.caller().bytes
+    is_staff = admins.refusal(caller) == "" or caller in controllers.all()
+    log = audit if is_staff else owner_acts
+    log.record(ic.time(), caller, action, subject, details)

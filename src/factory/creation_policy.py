@@ -122,16 +122,18 @@ class CreationRules:
             self._settings.insert(POLICY_KEY, policy.encode())
         return fault
 
-    def allow(self, principal: bytes, now: int) -> str:
-        """Puts a principal on the allowlist, or says why not."""
-        if self._allowed.len() >= MAX_ALLOWED and not self._allowed.contains_key(principal):
-            return f"the allowlist holds at most {MAX_ALLOWED} principals"
-        self._allowed.insert(principal, now.to_bytes(8, "little"))
+    def change_allowed(self, added: list[bytes], removed: list[bytes], now: int) -> str:
+        """Takes principals off the allowlist, then puts others on it; says why not and changes nothing."""
+        gone = [principal for principal in set(removed) if self.is_allowed(principal)]
+        new = [principal for principal in set(added) if principal in gone or not self.is_allowed(principal)]
+        count = self._allowed.len() - len(gone) + len(new)
+        if count > MAX_ALLOWED:
+            return f"the allowlist holds at most {MAX_ALLOWED} principals, these would be {count}"
+        for principal in gone:
+            self._allowed.remove(principal)
+        for principal in new:
+            self._allowed.insert(principal, now.to_bytes(8, "little"))
         return ""
-
-    def forbid(self, principal: bytes) -> None:
-        """Takes a principal off the allowlist."""
-        self._allowed.remove(principal)
 
     def is_allowed(self, principal: bytes) -> bool:
         """Whether a principal is on the allowlist."""

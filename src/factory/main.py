@@ -21,6 +21,7 @@ from factory.api_admin import (
     get_admins,
     get_audit_log,
     get_cycles_balance,
+    get_owner_log,
     get_stable64_size,
     get_stable_size,
     get_version,

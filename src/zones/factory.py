@@ -63,12 +63,10 @@ _ACT = c.record(
     action=c.TEXT,
     details=c.TEXT,
 )
-_AUDIT = Method(
-    "get_audit_log",
-    [c.opt(c.NAT64), c.NAT32],
-    [c.record(entries=c.vec(_ACT), next_number=c.NAT64)],
-    query=True,
-)
+_LOGS = [
+    Method(name, [c.opt(c.NAT64), c.NAT32], [c.record(entries=c.vec(_ACT), next_number=c.NAT64)], query=True)
+    for name in ("get_audit_log", "get_owner_log")
+]
 _POLICY = Method("get_creation_policy", [], [c.record(daily_creations=c.NAT32)], query=True)
 _SET_POLICY = Method(
     "set_creation_policy",
@@ -110,9 +108,13 @@ class Factory:
         """Take an admin's rights; the last one stays. For the factory's controllers."""
         ok_or_raise("remove_admin", _REMOVE_ADMIN(self.agent, self.canister, admin))
 
-    def acts(self) -> Iterator[dict[str, Any]]:
-        """Yield what admins and owners did, newest first: number, time (ns), caller, subject, action, details."""
-        return pages(lambda before: _AUDIT(self.agent, self.canister, before, PAGE)["entries"], "number")
+    def acts(self, *, owners: bool = False) -> Iterator[dict[str, Any]]:
+        """Yield what admins did, newest first: number, time (ns), caller, subject, action, details.
+
+        With `owners` what owners and creators of zones did.
+        """
+        log = _LOGS[owners]
+        return pages(lambda before: log(self.agent, self.canister, before, PAGE)["entries"], "number")
 
     def upload_release(self, wasm: bytes, progress: Progress) -> bytes:
         """Upload a zone Wasm in chunks, from where an earlier upload of it ended; returns its SHA-256."""

@@ -160,6 +160,7 @@ def test_admins_are_a_list_that_the_controllers_keep(network, factory_build):
     log = factory.call("get_audit_log", None, 10)
     assert [(act["action"], act["caller"], act["subject"]) for act in log["entries"]] == [
         ("remove_admin", TEAM.bytes, FIRST_ADMIN.bytes),
+        ("upload_release_chunk", member(5).bytes, None),
         ("add_admin", TEAM.bytes, member(5).bytes),
     ]
 

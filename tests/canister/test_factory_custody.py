@@ -103,6 +103,22 @@ def test_an_admin_may_waive_what_is_owed_and_it_is_on_record(factory, zone):
     assert ("waive_repayment", f"{2 * T} cycles") in acts
 
 
+def test_owners_acts_have_a_log_of_their_own_and_are_in_it_when_they_change_something(factory, zone):
+    factory.call("waive_repayment", zone, sender=TEAM)
+    before = factory.call("get_audit_log", None, 1)["next_number"]
+    for _ in range(3):
+        assert factory.call("offer_custody", offer(zone, "shared", 2), sender=member(1)) == ("ok", None)
+    for _ in range(3):
+        assert factory.call("cancel_custody_offer", zone, sender=member(1)) == ("ok", None)
+    factory.call("cycles_manager_transferCyclesToCanister", zone, sender=member(1))
+    acts = [(act["action"], act["caller"]) for act in factory.call("get_owner_log", None, 9)["entries"]]
+    assert acts == [("cancel_custody_offer", member(1).bytes), ("offer_custody", member(1).bytes)]
+    assert factory.call("get_audit_log", None, 1)["next_number"] == before
+    factory.call("canister_status", zone, sender=TEAM)
+    newest = factory.call("get_audit_log", None, 1)["entries"][0]
+    assert (newest["action"], newest["caller"], newest["subject"]) == ("canister_status", TEAM.bytes, zone)
+
+
 def test_an_offer_can_be_taken_back_until_it_is_carried_out(factory, zone):
     factory.call("waive_repayment", zone, sender=TEAM)
     assert factory.call("offer_custody", offer(zone, "shared", 2), sender=member(1)) == ("ok", None)

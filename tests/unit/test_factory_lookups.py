@@ -57,7 +57,7 @@ def test_strangers_do_not_use_up_what_the_listed_have():
     lookups, creation = rules()
     flood(lookups, NOW)
     assert "the 25000000000 cycles an hour for role lookups are used up" in lookups.fault(name(-1), STRANGERS, NOW)
-    assert creation.allow(name(-1), NOW) == ""
+    assert creation.change_allowed([name(-1)], [], NOW) == ""
     budget = lookups.budget_of(name(-1))
     assert (budget, lookups.fault(name(-1), budget, NOW)) == (LISTED, "")
 

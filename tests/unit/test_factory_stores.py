@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factory import audit as audit_module
+from factory import creation_policy
 from factory.admins import FIRST_ADMIN, MAX_ADMINS, Admins
 from factory.audit import AuditLog
 from factory.children import FUNDED, LIVE, MANAGED, RETIRED, SHARED, SOVEREIGN, Child, Children
@@ -271,6 +272,20 @@ def test_children_that_have_not_ended_are_paged_in_ascending_order(canisters, mo
     assert all(child is not None and child.stage == RETIRED for child in kept)
 
 
+def test_a_change_of_the_allowlist_is_made_in_whole_or_not_at_all(monkeypatch):
+    monkeypatch.setattr(creation_policy, "MAX_ALLOWED", 3)
+    maps = maps_of("factory")
+    rules = creation_policy.CreationRules(maps.settings_map, maps.allowed_map)
+    assert rules.change_allowed([b"a", b"b"], [], 1) == ""
+    fault = rules.change_allowed([b"c", b"d", b"e"], [b"a"], 1)
+    assert fault == "the allowlist holds at most 3 principals, these would be 4"
+    assert rules.allowed(None, 9) == [b"a", b"b"]
+    assert rules.change_allowed([b"c", b"a", b"a"], [b"a", b"x"], 1) == ""
+    assert rules.allowed(None, 9) == [b"a", b"b", b"c"]
+    assert rules.change_allowed([b"d"], [b"a"], 1) == ""
+    assert rules.allowed(None, 9) == [b"b", b"c", b"d"]
+
+
 @given(st.lists(st.tuples(st.sampled_from([b"a", b"ab", b"b"]), st.binary(min_size=1, max_size=29)), max_size=30))
 def test_lists_keep_their_order(additions):
     lists = PrincipalLists(maps_of("factory").lists_map)
@@ -286,7 +301,7 @@ def test_lists_keep_their_order(additions):
 @given(st.text(max_size=600), st.integers(1, 5))
 def test_the_audit_log_keeps_what_fits_and_pages_newest_first(details, most):
     maps = maps_of("factory")
-    audit = AuditLog(maps.settings_map, maps.audit_map)
+    audit = AuditLog(maps.settings_map, maps.audit_map, "audit")
     for number in range(7):
         audit.record(number, b"caller", f"act {number}", b"", details)
     found, before = [], 2**64 - 1
@@ -301,7 +316,7 @@ def test_the_audit_log_keeps_what_fits_and_pages_newest_first(details, most):
 def test_the_audit_log_forgets_the_oldest_of_ten_thousand(monkeypatch):
     monkeypatch.setattr(audit_module, "MAX_ENTRIES", 3)
     maps = maps_of("factory")
-    audit = AuditLog(maps.settings_map, maps.audit_map)
+    audit = AuditLog(maps.settings_map, maps.audit_map, "audit")
     for number in range(5):
         audit.record(number, b"caller", f"act {number}")
     assert [act.number for act in audit.page(99, 99)] == [4, 3, 2]

@@ -48,10 +48,11 @@ def register(actions: Subparsers, add: Add) -> list[argparse.ArgumentParser]:
     principal = checked(checks.principal)
     change.add_argument("--add", type=principal, metavar="PRINCIPAL", help="make a principal an admin; for controllers")
     change.add_argument("--remove", type=principal, metavar="PRINCIPAL", help="take an admin's rights; for controllers")
-    audit = add(actions, "audit", "show what admins and owners did", _audit, "zones fleet audit --last 20")
+    audit = add(actions, "audit", "show what admins did, or owners", _audit, "zones fleet audit --last 20")
     audit.add_argument(
         "--last", type=checked(checks.positive), default=LAST, metavar="N", help=f"most acts to show (default: {LAST})"
     )
+    audit.add_argument("--owners", action="store_true", help="what owners and creators of zones did")
     return [admins, audit, _add_releases(actions, add)]
 
 
@@ -88,7 +89,7 @@ def _admins(context: Context) -> Result:
 
 def _audit(context: Context) -> Result:
     desk = Desk(context)
-    rows = [fleet.act_row(act) for act in newest(desk.factory.acts(), desk.options.last)]
+    rows = [fleet.act_row(act) for act in newest(desk.factory.acts(owners=desk.options.owners), desk.options.last)]
     return desk.listing("acts", Table(_ACTS, rows), "nothing was done yet")
 
 
