@@ -36,12 +36,26 @@ TROUBLE = ("stopped", "deleted", "unreachable")
 def children(readings: Readings, factory: Factory, index: ZoneIndex) -> list[dict[str, Any]]:
     """Return a row for each zone canister of the factory as it was read last, in the order of their principals.
 
-    Retired ones are left out.
+    One that is retired meanwhile is left out, as the factory does: `retired` has them.
     """
     versions = release_versions(factory)
     entries = {zone["canister"]: index_row(zone) for zone in index.zones()}
     rows = [{**child_row(child, versions), **entries.get(child["canister"], {})} for child in readings.children()]
     return [row for row in rows if row.get("stage") != RETIRED]
+
+
+def retired(factory: Factory, index: ZoneIndex) -> list[dict[str, Any]]:
+    """Return a row for each zone canister that was retired as far as the audit log goes back, the last one first."""
+    rows: dict[bytes, dict[str, Any]] = {}
+    for act in factory.acts():
+        canister = act["subject"]
+        if act["action"] != "retire_child" or canister is None or canister in rows:
+            continue
+        zone = index.zone(canister)
+        if zone is not None and zone["stage"] == RETIRED:
+            known = {"canister": to_text(canister), "zone_id": zone["zone_id"], "retired_at": iso(act["time"])}
+            rows[canister] = {**known, **index_row(zone)}
+    return list(rows.values())
 
 
 def index_row(zone: dict[str, Any]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def principal(tool: Tool, name: str) -> str:
     return to_text(tool.state.identity(name, create=True).sender())
 
 
-def test_a_zone_passes_to_owners_who_share_it_and_end_it(tool: Tool) -> None:
+def test_a_zone_passes_to_owners_who_share_it_and_end_it(tool: Tool, tmp_path: Path) -> None:
     zone = tool.json("create")["canister"]
     owner, bob, mallory = (principal(tool, name) for name in ("owner", "bob", "mallory"))
     to_both = ("offer", zone, "--custody", "shared", "--owner", owner, "--owner", bob)
@@ -94,6 +94,20 @@ def test_a_zone_passes_to_owners_who_share_it_and_end_it(tool: Tool) -> None:
     ended = tool.json("custody", *retire)
     assert ended["stage"] == "retired"
     assert ended["recovered"] > 500 * B
+
+    other = tool.json("create")["canister"]
+    assert other in [row["canister"] for row in tool.json("fleet", "list")["zones"]]
+    assert zone not in [row["canister"] for row in tool.json("fleet", "list")["zones"]]
+    (gone,) = tool.json("fleet", "list", "--retired")["zones"]
+    assert (gone["canister"], gone["zone_id"], gone["stage"]) == (zone, first["zone_id"], "retired")
+    assert gone["created_at"] < gone["retired_at"]
+    assert tool.text("fleet", "list", "--retired").splitlines()[1].startswith(zone)
+    tool.json("fleet", "report", "--file", str(tmp_path / "fleet.html"))
+    page = (tmp_path / "fleet.html").read_text()
+    assert (f"<td>{other}</td>" in page, f"<td>{zone}</td>" in page) == (True, False)
+    code, error = tool.error("fleet", "status", zone)
+    assert (code, f"{zone} was the canister of zone {first['zone_id']} and is retired" in error) == (1, True)
+    assert tool.json("custody", "show", zone)["stage"] == "retired"
     assert mallory not in ended["owners"]
 
 

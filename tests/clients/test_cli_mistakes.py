@@ -103,6 +103,7 @@ def run(capsys: pytest.CaptureFixture[str], state: Path, *arguments: str) -> tup
         (["status"], 1, "no factory was deployed"),
         (["fleet"], 1, "ACTION"),
         (["fleet", "list"], 1, "no factory was deployed"),
+        (["fleet", "list", "--ask", "--retired"], 1, "not allowed with argument --ask"),
         (["fleet", "list", "--json", "--csv"], 1, "--json and --csv exclude each other"),
         (["fleet", "list", "--factory", "aaaaa-aa"], 2, "no network answers"),
         (["fleet", "refill", "--factory", "aaaaa-aa"], 1, "there is no identity 'owner'"),

@@ -20,7 +20,7 @@ from zones.errors import RejectedError, UserError
 from zones.network import IC_URL
 from zones.paying import through_payer, through_wallet
 from zones.tables import Column, Table, time_shown
-from zones.zone_index import CUSTODIES
+from zones.zone_index import CUSTODIES, RETIRED
 
 _CONTROL = {
     "managed": "the factory alone controls it",
@@ -180,7 +180,7 @@ def _accept_release(context: Context) -> Result:
 def _shown(desk: Desk, zone: dict[str, Any]) -> Result:
     row = custody_row(zone)
     offer, unheard = row["offer"], missing(zone["owners"], zone["agreed_to_retire"])
-    agreed = row["agreed_to_retire"]
+    agreed = [] if row["stage"] == RETIRED else row["agreed_to_retire"]
     lines = [
         f"canister     {row['canister']}",
         f"zone         {row['zone_id']}, {row['stage']}",

@@ -44,6 +44,13 @@ _FUEL = (
 )
 _CHILDREN = (*_ZONE, *_FUEL, Column("read_at", "read", time_shown))
 _ASKED = (*_CHILDREN, Column("version", "version", right=True), Column("fault", "fault"))
+_RETIRED = (
+    *_ZONE,
+    Column("stage", "stage"),
+    Column("creator", "creator"),
+    Column("created_at", "created", time_shown),
+    Column("retired_at", "retired", time_shown),
+)
 _TIME = Column("time", "time", time_shown)
 _FLEET_HISTORY = (
     _TIME,
@@ -94,7 +101,11 @@ def _add_overview(actions: Subparsers, add: Add) -> list[argparse.ArgumentParser
         _list,
         "zones fleet list --csv",
     )
-    listed.add_argument("--ask", action="store_true", help="ask every zone, too: its version, and its cycles now")
+    which = listed.add_mutually_exclusive_group()
+    which.add_argument("--ask", action="store_true", help="ask every zone, too: its version, and its cycles now")
+    which.add_argument(
+        "--retired", action="store_true", help="those that were retired instead, as far as the audit log goes back"
+    )
     status = add(
         actions,
         "status",
@@ -132,6 +143,9 @@ def _add_overview(actions: Subparsers, add: Add) -> list[argparse.ArgumentParser
 
 def _list(context: Context) -> Result:
     desk = Desk(context)
+    if desk.options.retired:
+        rows = fleet.retired(desk.factory, desk.index)
+        return desk.listing("zones", Table(_RETIRED, rows), "no zone was retired")
     rows, columns = desk.zones(), _CHILDREN
     if desk.options.ask:
         with counting("zones asked") as progress:

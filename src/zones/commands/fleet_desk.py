@@ -86,10 +86,15 @@ class Desk:
             )
 
     def unknown(self, canister: bytes) -> UserError:
-        """Return what is to be said of a canister that is no zone of the factory."""
+        """Return what is to be said of a canister that the factory tells nothing of: none of its zones, or retired."""
+        name, known = to_text(canister), self.index.zone(canister)
+        if known is not None:
+            return UserError(
+                f"{name} was the canister of zone {known['zone_id']} and is {known['stage']}",
+                f"`zones custody show {name}` shows what is known of it",
+            )
         return UserError(
-            f"{to_text(canister)} is no zone of the factory {to_text(self.factory.canister)}",
-            "`zones fleet list` lists them",
+            f"{name} is no zone of the factory {to_text(self.factory.canister)}", "`zones fleet list` lists them"
         )
 
     def zones(self) -> list[dict[str, Any]]:
