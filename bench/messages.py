@@ -85,11 +85,9 @@ class Bench:
         self.samples: list[Pair] = []
 
     def run(self) -> None:
-        """Fills the zone and measures everything."""
+        """Measures everything."""
         zone, stored = self.zone, self.stored
-        # The first message of a zone starts background work, which is no part of what adding costs.
-        zone.fill(stored or 1, lambda batch: self.samples.extend(batch[::SAMPLED]))
-        zone.settle()
+        self.fill()
         heap = zone.heap_bytes
         if stored:
             self._reads()
@@ -101,6 +99,12 @@ class Bench:
             zone.limit(MOST_BYTES)
             zone.settle()
             self._upgrades(heap)
+
+    def fill(self) -> None:
+        """Stores so many messages and lets the background do its part."""
+        # The first message of a zone starts background work, which is no part of what adding costs.
+        self.zone.fill(self.stored or 1, lambda batch: self.samples.extend(batch[::SAMPLED]))
+        self.zone.settle()
 
     # Operations --------------------------------------------------------------------------------------
 
@@ -120,6 +124,22 @@ class Bench:
             found = len(zone.zone.messages_of_key(key, first, MAX_ID))
             of_key = self._ask("get_messages_by_range_for_key", [BLOB, *RANGE], key, first, MAX_ID)
             self._row("get_messages_by_range_for_key", found, [of_key])
+        self.searches()
+
+    def searches(self) -> None:
+        """Reads that begin in the midst of a key's messages, or at its first one."""
+        zone, keys, middle = self.zone, self.zone.random.choices(self.zone.keys, k=10), self.stored // 2
+        low = max(0, middle - 10 * self.keys)
+        for method in ("get_min_message_id_by_key", "get_max_message_id_by_key"):
+            self._row(method, 1, [self._ask(method, [BLOB], key) for key in keys])
+        for operation, after_id in ("from the first", 0), ("from the middle", middle):
+            since = [{"after_id": after_id, "key_id": key, "limit": 1} for key in keys]
+            asked = [self._ask("get_messages_since", [SINCE], value) for value in since]
+            self._row(f"get_messages_since of a key, {operation}", 1, asked)
+        found = [max(len(zone.zone.messages_of_key(key, low, middle)), 1) for key in keys]
+        of_key = "get_messages_by_range_for_key"
+        asked = [self._ask(of_key, [BLOB, *RANGE], key, low, middle) for key in keys]
+        self._row(f"{of_key} up to the middle", sum(found) // len(found), asked)
 
     def _duplicates(self) -> None:
         zone = self.zone
@@ -145,6 +165,7 @@ class Bench:
             "add_message": (1, self._add(zone.pairs(1)[0])),
             "add_messages": (1_000, self._add_batch(zone.pairs(1_000))),
             "duplicate by add_message": (1, self._add(zone.pairs(1)[0])),
+            "get_min_message_id_by_key": (1, self._ask("get_min_message_id_by_key", [BLOB], zone.keys[0])),
             "get_message_by_id": (1, self._ask("get_message_by_id", [NAT32], newest - 5_000)),
             "get_messages_by_range": (
                 1_000,

@@ -75,7 +75,8 @@ def stored(items: list[tuple[bytes, bytes]], single: bool) -> tuple[list[int], s
             return [], str(refused)
         certify()
     quotas.count(caller, window, len(items), batch.size)
-    if messages.state.pending_since or messages.limits.max_age_seconds or not background.has_learned:
+    state = messages.state
+    if state.pending_since or messages.limits.max_age_seconds or state.next_page > background.rest_page:
         work_soon()
     return batch.ids, ""
 

@@ -1,8 +1,8 @@
 """The index over stored messages: which of them has a hash, a key, a place in its key's order.
 
-Lives in the heap (`message_tables`, `message_links`) and can be made again from the pages. `save` leaves it in a stable
-map as a hint with the last id it covers; messages after that, all of them without a hint, are indexed again page by
-page. Not for reading pages: the caller hands records in.
+Lives in the heap (`message_tables`, `message_links`, `message_samples`) and can be made again from the pages. `save`
+leaves it in a stable map as a hint with the last id it covers; messages after that, all of them without a hint, are
+indexed again page by page. Not for reading pages: the caller hands records in.
 
     hint map  0 -> u8 version, 1 | u32 last id covered
 """
@@ -14,12 +14,14 @@ from kybra import StableBTreeMap, blob, nat32
 
 from zone_canister.message_links import Links
 from zone_canister.message_pages import HASH_MARK, IDS, KEY_MARK, U32
+from zone_canister.message_samples import Samples
 from zone_canister.message_tables import Table
 
 HASHES = 1
 PAIRS = 2
 KEYS = 3
 LINKS = 4
+SAMPLES = 5
 HASH_TAG_BYTES = 6  # whoever finds an id checks its message
 KEY_TAG_BYTES = 10  # 96 bits of a SHA-256 with the shard: taken for the key
 PLACES = 16_384  # keys remembered with what was derived from them
@@ -37,6 +39,7 @@ class MessageIndex:
         self.pairs = Table(PAIRS, HASH_TAG_BYTES, hints)
         self.keys = Table(KEYS, KEY_TAG_BYTES, hints)
         self.links = Links(LINKS, hints)
+        self.samples = Samples(SAMPLES, hints)
         self._places: dict[bytes, tuple[int, bytes, bytes]] = {}
         stored = hints.get(HINT_KEY)
         version, covered = (0, 0) if stored is None else HINT.unpack(stored)
@@ -44,6 +47,7 @@ class MessageIndex:
         for table in (self.hashes, self.pairs, self.keys):
             table.start(hinted, first_id)
         self.links.start(hinted)
+        self.samples.start(hinted)
         self.covered = max(covered if hinted else 0, first_id - 1)
 
     def save(self) -> None:
@@ -51,6 +55,7 @@ class MessageIndex:
         for table in (self.hashes, self.pairs, self.keys):
             table.save()
         self.links.save()
+        self.samples.save()
         self._hints.insert(HINT_KEY, HINT.pack(HINT_VERSION, self.covered))
 
     def moved_first(self, former_first: int, first_id: int) -> None:
@@ -59,6 +64,14 @@ class MessageIndex:
             table.first_id = first_id
         self.links.drop_below(former_first, first_id)
         self.covered = max(self.covered, first_id - 1)
+
+    def oldest_of_key(self, key_id: bytes, low: int) -> int:
+        """The oldest id of a key from `low` on, 0 for none; all ids from there on are stored."""
+        message_id = self.last_of_key(key_id)
+        if message_id < low:
+            return 0
+        message_id = self.samples.first_from(key_id, low) or message_id
+        return self.links.first_from(message_id, low)
 
     def last_of_key(self, key_id: bytes) -> int:
         """The newest id of a key, 0 for none."""

@@ -10,7 +10,7 @@ import struct
 
 from kybra import StableBTreeMap, blob, nat32
 
-from zone_canister.message_tables import KIND_SHIFT
+from zone_canister.message_hints import KIND_SHIFT
 
 BLOCK_BITS = 9
 BLOCK_IDS = 1 << BLOCK_BITS
@@ -69,6 +69,16 @@ class Links:
         """The message of the same key before, though it may be gone."""
         block = self._blocks.get(message_id >> BLOCK_BITS) or self._load(message_id >> BLOCK_BITS)
         return block[(message_id & BLOCK_MASK) + BLOCK_IDS]
+
+    def first_from(self, message_id: int, low: int) -> int:
+        """The oldest message from `low` on of the key of a message that is not below."""
+        blocks = self._blocks
+        while True:
+            block = blocks.get(message_id >> BLOCK_BITS) or self._load(message_id >> BLOCK_BITS)
+            before = block[(message_id & BLOCK_MASK) + BLOCK_IDS]
+            if before < low:
+                return message_id
+            message_id = before
 
     def drop_below(self, former_first: int, first_id: int) -> None:
         """Forgets the blocks from `former_first` on whose ids all lie below `first_id`."""

@@ -11,12 +11,14 @@ from kybra import StableBTreeMap, blob, nat32, text
 
 from zone_canister.message_directory import Directory
 from zone_canister.message_index import MessageIndex
-from zone_canister.message_pages import PAGE_BYTES, U32, OpenPage, Page, chained
+from zone_canister.message_pages import FIXED_TAIL_BYTES, IDS, PAGE_BYTES, U32, OpenPage, Page, chained
 from zone_canister.message_state import Limits, State
 
 PAGE_RESERVED_BYTES = PAGE_BYTES + 64  # with its share of the directory and of the maps' own bookkeeping
 INDEX_BYTES = 48  # of a message, in the heap and in the hint of an upgrade
 CACHED_PAGES = 8
+CHANCE_FACTOR = 6_364_136_223_846_793_005  # of Knuth's MMIX generator
+CHANCE_MASK = 2**64 - 1
 HEAD_ENDS = struct.Struct("<I32sI32s")
 HEAD_DOMAIN = b"\x1bdiode zone messages head v1"
 
@@ -57,6 +59,30 @@ class MessageLog:
                 index.put_again(record, self._newest(digest, index.with_hash(digest)) or (0, b""))
             most -= page.last_id + 1 - first_id
         return index.covered >= state.last_id
+
+    def sample_more(self, most_pages: int, chance: int) -> bool:
+        """Takes samples of up to so many full pages. Returns whether those were all.
+
+        Of each page from one of its first 8 messages on every 5th to 12th: `chance`, which nobody knew when they were
+        stored, says which. So no order of keys keeps the messages of one from being samples.
+        """
+        samples, first_id = self.index.samples, self.state.first_id
+        end = self.state.next_page - self.state.is_open
+        number = max(samples.next_page, self.state.first_page)
+        last = min(end, number + most_pages)
+        while number < last:
+            page = Page(self._pages.get(number) or b"")
+            chance = chance * CHANCE_FACTOR + 1 & CHANCE_MASK
+            first, step = chance >> 61, 5 + (chance >> 58 & 7)
+            if not page.spans:
+                samples.take(page.keys(first, step), page.first_id + first, step)
+                number += 1
+                continue
+            if not first:
+                samples.take([self.span_ends(number, page)[-82:-41]], page.first_id, step)
+            number = self.page_after(number)
+        samples.moved_to(number, first_id)
+        return number >= end
 
     def usage(self) -> int:
         """Bytes taken: whole pages with their share of the directory, and the index."""
@@ -111,12 +137,27 @@ class MessageLog:
             size += len(parts[-1])
         return b"".join(parts)
 
+    def span_ends(self, number: int, page: Page) -> bytes:
+        """The same record without its ciphertext, however large that is: its first 8 bytes and its last 83."""
+        first = page.first_part()
+        left = page.size - len(first)
+        if left <= 0:
+            return first[: IDS.size] + first[-FIXED_TAIL_BYTES:]
+        last = number + -(-left // PAGE_BYTES)
+        tail = self._pages.get(last) or b""
+        if len(tail) < FIXED_TAIL_BYTES:
+            tail = (first if last - 1 == number else self._pages.get(last - 1) or b"") + tail
+        return first[: IDS.size] + tail[-FIXED_TAIL_BYTES:]
+
     def record(self, message_id: int) -> bytes:
-        """The record of a stored id as it lies in its page: links as they were known when it was written."""
+        """The record of a stored id as it lies in its page: links as they were known when it was written.
+
+        Of one that goes on in the following pages it lacks the ciphertext: see `span_ends`.
+        """
         number = self.page_number(message_id)
         page = self.page(number)
         if page.spans:
-            return self.span(number, page)
+            return self.span_ends(number, page)
         position = message_id - page.first_id
         return page.records(position, position)
 

@@ -58,6 +58,11 @@ KEY_MARK = bytes([KEY_ID_BYTES])
 HASH_MARK = bytes([HASH_BYTES])
 
 
+KEY_STARTS = FIXED_TAIL_BYTES - 1 - HEADER.size
+"""How far before the end of a record, counted from the first one's start, its key begins in the page."""
+KEY_ENDS = KEY_STARTS - KEY_ID_BYTES
+
+
 class PageError(Exception):
     """Stored bytes that are no page of this layout."""
 
@@ -109,6 +114,11 @@ class Page:
         """The bytes of the records at positions `first` to `last`, both included."""
         return self._value[HEADER.size + self.end(first - 1) : HEADER.size + self.end(last)]
 
+    def keys(self, first: int, step: int) -> list[bytes]:
+        """The key of every so-manieth record, from a position on; not of a record that goes on."""
+        value = self._value
+        return [value[end - KEY_STARTS : end - KEY_ENDS] for end in self.ends()[first::step]]
+
     def groups(self) -> list[tuple[int, bytes]]:
         """How many records each group has, and who sent them."""
         if self.spans:
@@ -126,20 +136,6 @@ class Page:
         at = self._ends_at + U16.size * self.count
         (count,) = U16.unpack_from(self._value, at)
         return struct.unpack_from(f"<{count}H", self._value, at + U16.size) if count else ()
-
-    def positions(self, key_id: bytes) -> list[int]:
-        """Positions of the records with this key."""
-        found = []
-        ends = self.ends()
-        needle = KEY_MARK + key_id + HASH_MARK
-        at = self._value.find(needle, HEADER.size, self._ends_at)
-        while at >= 0:
-            end = at - HEADER.size + FIXED_TAIL_BYTES
-            # The same bytes may stand within a ciphertext: only where a record ends they are its key.
-            if end in ends:
-                found.append(ends.index(end))
-            at = self._value.find(needle, at + 1, self._ends_at)
-        return found
 
     def _read_groups(self, at: int) -> tuple[list[tuple[int, bytes]], int]:
         (number,) = U16.unpack_from(self._value, at)

@@ -10,7 +10,6 @@ from zone_canister.messages import MessageStore
 REPLY_BYTES = 1_800_000  # a reply that has as many is full
 MOST_REPLY_BYTES = 2_000_000  # under the platform's 2 MiB, with room for framing
 LEARNING_ROUNDS = 16
-NEAR_PAGES = 4  # looked through for a key before its links are followed
 DIGEST_PAGES = 200
 
 
@@ -29,7 +28,7 @@ def learn(store: MessageStore, now: int) -> None:
         reader.by_range_for_key(record[-82:-41], last_id, last_id)
         reader.metas(last_id, last_id)
         reader.since(last_id - 1, record[-82:-41], 1)
-        reader.oldest_of_key(record[-82:-41], last_id)
+        reader.oldest_of_key(record[-82:-41], 1)
 
 
 class Reader:
@@ -106,7 +105,7 @@ class Reader:
             senders = page.senders()
             stop = min(last, page.last_id)
             for position in range(message_id - page.first_id, stop + 1 - page.first_id):
-                record = store.span(number, page) if page.spans else page.records(position, position)
+                record = store.span_ends(number, page) if page.spans else page.records(position, position)
                 parts.append(meta(record, senders[position]))
                 size += len(parts[-1])
             message_id = stop + 1
@@ -144,52 +143,13 @@ class Reader:
     def newest_of_key(self, key_id: bytes, high: int) -> int:
         """The newest id of a key up to `high`, 0 for none."""
         message_id = self._store.index.last_of_key(key_id)
-        if message_id <= high or message_id < self.first_id:
-            return message_id if message_id >= self.first_id else 0
-        if high < self.first_id:
-            return 0
-        near, low = self._near(key_id, high, False)
-        if near:
-            return near if near >= self.first_id else 0
-        previous = self._links.previous
-        while message_id >= low:
-            message_id = previous(message_id)
-        return message_id if message_id >= self.first_id else 0
+        if message_id > high >= self.first_id:
+            message_id = self._links.previous(self.oldest_of_key(key_id, high + 1))
+        return message_id if self.first_id <= message_id <= high else 0
 
     def oldest_of_key(self, key_id: bytes, low: int) -> int:
         """The oldest id of a key from `low` on, 0 for none."""
-        low = max(low, self.first_id)
-        message_id = self._store.index.last_of_key(key_id)
-        if message_id < low:
-            return 0
-        near, high = self._near(key_id, low, True)
-        if near:
-            return near
-        previous = self._links.previous
-        while previous(message_id) > high:
-            message_id = previous(message_id)
-        return message_id
-
-    def _near(self, key_id: bytes, start: int, upwards: bool) -> tuple[int, int]:
-        """Looks for a key in the pages around an id: what was found next to it, and the last id looked at."""
-        store = self._store
-        number = store.page_number(start)
-        seen = start
-        for _ in range(NEAR_PAGES):
-            page = store.page(number)
-            if page.spans:
-                positions = [0] if store.span(number, page)[-82:-41] == key_id else []
-            else:
-                positions = page.positions(key_id)
-            ids = [page.first_id + position for position in positions]
-            ids = [found for found in ids if (found >= start if upwards else found <= start)]
-            if ids:
-                return (ids[0] if upwards else ids[-1]), 0
-            seen = page.last_id if upwards else page.first_id
-            if seen >= self.last_id if upwards else seen <= self.first_id:
-                break
-            number = store.page_number(seen + 1 if upwards else seen - 1)
-        return 0, seen
+        return self._store.index.oldest_of_key(key_id, max(low, self.first_id))
 
     def _place(self, message_id: int, before: tuple[int, Page] | None) -> tuple[int, Page]:
         """The page of a message and its number; `before` is that of the last one, where the next of a key often is."""

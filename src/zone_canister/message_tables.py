@@ -5,38 +5,34 @@ A table is split into 65 536 shards by the first two bytes of a digest; a shard 
 further bytes of the digest and a u32 id. A million messages make shards of some 15 entries, which a search over their
 bytes runs through faster than Python looks into one slot.
 
-Kept over upgrades as a hint, read back in groups of 32 shards when one of them is needed first:
+Kept over upgrades as a hint (`message_hints`), read back in groups of 32 shards when one of them is needed first. A
+group is for each of its shards
 
-    hint map  nat32 kind << 24  -> u32 end of each group's bytes in the parts that follow, counted from 0
-              kind << 24 | part -> parts from 1 on: 8 192 bytes of all groups in order; a group is for each of its
-                                   shards a u32 length | entries
+    u32 length | entries
 """
 
 import struct
 
 from kybra import StableBTreeMap, blob, nat32
 
+from zone_canister.message_hints import HintGroups
 from zone_canister.message_pages import U32
 
 SHARDS = 1 << 16
 GROUP_BITS = 5
 GROUP_SHARDS = 1 << GROUP_BITS
 GROUPS = SHARDS >> GROUP_BITS
-PART_BYTES = 8_192
-KIND_SHIFT = 24
 SWEPT_ENTRIES = 16
-BOUNDS = struct.Struct("<II")
 
 
 class Table:
     """From digests to ids, by `tag_bytes` of the digest beside its first two."""
 
     def __init__(self, kind: int, tag_bytes: int, hints: StableBTreeMap[nat32, blob]):
-        self._base = kind << KIND_SHIFT
         self._tag_bytes = tag_bytes
         self._width = tag_bytes + U32.size
         self._many = SWEPT_ENTRIES * self._width
-        self._hints = hints
+        self._groups = HintGroups(kind, GROUPS, hints)
         self._entry = struct.Struct(f"<{tag_bytes}sI").pack
         self.split = struct.Struct(f"<H{tag_bytes}s").unpack_from
         """The shard and the tag of a digest, as `find` and `add` take them."""
@@ -45,7 +41,6 @@ class Table:
     def start(self, hinted: bool, first_id: int) -> None:
         """Forgets everything; with `hinted`, shards are read from the hint when they are needed first."""
         self.shards: list = [None] * SHARDS
-        self._ends = b""
         self._hinted = hinted
         self.first_id = first_id
 
@@ -110,20 +105,7 @@ class Table:
 
     def save(self) -> None:
         """Writes all shards to the hint, in place of the one there."""
-        groups: list[bytes] = []
-        ends = []
-        end = 0
-        for group in range(GROUPS):
-            groups.append(self._group(group))
-            end += len(groups[-1])
-            ends.append(end)
-        data = b"".join(groups)
-        former, now = part_count(self._hints.get(self._base)), -(-len(data) // PART_BYTES)
-        for number in range(now):
-            self._hints.insert(self._base + 1 + number, data[number * PART_BYTES : (number + 1) * PART_BYTES])
-        for number in range(now, former):
-            self._hints.remove(self._base + 1 + number)
-        self._hints.insert(self._base, struct.pack(f"<{GROUPS}I", *ends))
+        self._groups.save([self._group(group) for group in range(GROUPS)])
 
     def _group(self, group: int) -> bytes:
         """A group's bytes in the hint; none where all of its shards are empty."""
@@ -131,7 +113,7 @@ class Table:
         shards = self.shards[first : first + GROUP_SHARDS]
         if not any(shards):
             # None of them was touched since the start, or they are all empty.
-            return self._hint_of(group) if self._hinted and shards[0] is None else b""
+            return self._groups.read(group) if self._hinted and shards[0] is None else b""
         return b"".join([U32.pack(len(entries or b"")) + (entries or b"") for entries in shards])
 
     def load(self, shard: int) -> bytearray:
@@ -140,7 +122,7 @@ class Table:
             self.shards[shard] = bytearray()
             return self.shards[shard]
         group = shard >> GROUP_BITS
-        data = self._hint_of(group)
+        data = self._groups.read(group)
         at = 0
         for number in range(group << GROUP_BITS, (group + 1) << GROUP_BITS):
             (length,) = U32.unpack_from(data, at) if data else (0,)
@@ -148,17 +130,6 @@ class Table:
             self.shards[number] = bytearray(data[at : at + length])
             at += length
         return self.shards[shard]
-
-    def _hint_of(self, group: int) -> bytes:
-        if not self._ends:
-            self._ends = self._hints.get(self._base) or bytes(U32.size * GROUPS)
-        start, end = (
-            BOUNDS.unpack_from(self._ends, U32.size * (group - 1)) if group else (0, *U32.unpack_from(self._ends))
-        )
-        data = b""
-        for part in range(start // PART_BYTES, -(-end // PART_BYTES)):
-            data += self._hints.get(self._base + 1 + part) or b""
-        return data[start % PART_BYTES :][: end - start]
 
     def _sweep(self, entries: bytearray) -> None:
         """Drops the entries of a shard whose messages are gone."""
@@ -169,8 +140,3 @@ class Table:
             if U32.unpack_from(entries, at + tag_bytes)[0] >= first_id
         ]
         entries[:] = b"".join(kept)
-
-
-def part_count(ends: bytes | None) -> int:
-    """How many parts the groups fill whose ends these are."""
-    return 0 if ends is None else -(-U32.unpack_from(ends, len(ends) - U32.size)[0] // PART_BYTES)

@@ -12,6 +12,8 @@ INDEXED_A_CALL = 100_000  # at some 100 000 instructions each; a call may take 4
 INDEX_FAULT = "the message index is being made again after an upgrade: try again in a minute"
 MOVING_FAULT = "messages are being moved to a new layout after an upgrade: try again in a minute"
 MOVED_A_STEP = 5_000
+SAMPLED_PAGES_A_STEP = 5_000
+UNSAMPLED_PAGES = 16  # that are worth a step of their own
 EVICTED_PAGES_A_STEP = 500
 MAINTENANCE_SECONDS = 30
 
@@ -31,12 +33,13 @@ def certify() -> void:
 def work_soon() -> void:
     """Arms the timer for background work, if it is not armed."""
     now = seconds()
+    background.rest_page = messages.state.next_page + UNSAMPLED_PAGES
     if background.arm(now, background.STEP_SECONDS):
         ic.set_timer(background.STEP_SECONDS, work)
 
 
 def work() -> void:
-    """One step of background work: eviction, and the index that an upgrade did not leave.
+    """One step of background work: eviction, and what the index lacks.
 
     Under maintenance the index alone, which is not kept.
     """
@@ -51,10 +54,13 @@ def work() -> void:
     if indexed and first_layout.is_pending:
         indexed = first_layout.move(messages, MOVED_A_STEP)
     more = messages.reclaim(now, EVICTED_PAGES_A_STEP)
+    sampled = messages.sample_more(SAMPLED_PAGES_A_STEP, ic.time())
     certify()
+    background.rest_page = messages.state.next_page + UNSAMPLED_PAGES
     if indexed and messages.state.count and not background.has_learned:
         background.has_learned = True
         learn(messages, now)
-    delay = background.STEP_SECONDS if more or not indexed else messages.next_expiry(now)
+    more = more or not indexed or not sampled
+    delay = background.STEP_SECONDS if more else messages.next_expiry(now)
     if delay and background.arm(now, delay):
         ic.set_timer(delay, work)

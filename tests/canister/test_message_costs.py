@@ -87,6 +87,21 @@ def test_reading_stays_within_its_instructions(few_keys: Measured, many_keys: Me
     assert few_keys.row("get_message_by_id", 1).instructions_per_message <= 120_000
 
 
+def test_searches_within_a_key_cost_no_more_however_many_messages_are_stored(zone_build):
+    found = []
+    for stored in (2_000, 20_000):
+        bench = Bench(1, 10, stored)
+        bench.fill()
+        bench.searches()
+        found.append({row.operation: row.instructions_per_message for row in bench.rows})
+    few, many = found
+    assert len(few) == 5
+    for operation, instructions in few.items():
+        assert many[operation] <= 1.3 * instructions, operation
+    assert many["get_min_message_id_by_key"] <= 150_000
+    assert many["get_messages_since of a key, from the first"] <= 300_000
+
+
 def test_little_more_is_written_than_stored(few_keys: Measured, many_keys: Measured):
     for found in (few_keys, many_keys):
         assert found.row("add_message", 1).bytes_written <= 4_096
@@ -99,7 +114,7 @@ def test_little_more_is_written_than_stored(few_keys: Measured, many_keys: Measu
 def test_the_first_call_after_an_upgrade_costs_at_most_ten_ordinary_ones(few_keys: Measured, many_keys: Measured):
     for found in (few_keys, many_keys):
         first = [row for row in found.rows if row.operation.startswith("first ")]
-        assert len(first) == 5
+        assert len(first) == 6
         for row in first:
             ordinary = row.operation.removeprefix("first ").removesuffix(" after an upgrade")
             bound = 10 * found.row(ordinary, row.batch).instructions_per_message

@@ -66,6 +66,7 @@ class StoreMachine(MessageMachine):
 
     def reclaim(self, most_pages: int) -> None:
         more = self.store.reclaim(self.now, most_pages)
+        self.store.sample_more(most_pages, self.now)
         assert bool(self.store.state.pending_since) == more
 
     def replace_code(self, hint: bool, pages_at_once: int) -> None:
