@@ -18,7 +18,10 @@ REFRESH_INTERVAL = 60 * 1_000_000_000
 
 @update(guard=refuse_anonymous)
 def offer_custody(offer: CustodyOffer) -> Async[AckResult]:
-    """Offers a zone to owners in a custody; done once each new one has accepted. For who speaks for the zone."""
+    """Offers a zone to owners in a custody, for who speaks for the zone.
+
+    Done once each new owner has accepted, and each present one who loses the zone or its control.
+    """
     canister, caller = offer["canister"].bytes, ic.caller().bytes
     owners = [owner.bytes for owner in offer["owners"]]
     kind = custody.NAMES[next(iter(offer["custody"]))]
@@ -31,9 +34,9 @@ def offer_custody(offer: CustodyOffer) -> Async[AckResult]:
     if (child.offered, child.offered_custody) != (owners, kind):
         note("offer_custody", canister, f"{next(iter(offer['custody']))} to {', '.join(map(to_text, owners))}")
     child.offered, child.offered_custody = owners, kind
-    child.accepted = [owner for owner in owners if owner in child.owners or owner == caller]
+    child.accepted = [caller]
     children.put(canister, child)
-    if len(child.accepted) < len(owners):
+    if custody.awaited(child):
         return {"ok": None}
     fault = yield hand_over(canister)
     return {"err": fault} if fault else {"ok": None}
@@ -41,16 +44,16 @@ def offer_custody(offer: CustodyOffer) -> Async[AckResult]:
 
 @update(guard=refuse_anonymous)
 def accept_custody(canister: Principal) -> Async[AckResult]:
-    """Accepts a zone that was offered to the caller; the last one's acceptance carries the transfer out."""
+    """Accepts an offer, for new owners and those who lose the zone by it; the last acceptance carries it out."""
     caller = ic.caller().bytes
     child = children.get(canister.bytes)
-    if child is None or caller not in child.offered:
+    if child is None or not child.offered or caller not in [*child.offered, *child.owners]:
         return {"err": "custody of this zone was not offered to you"}
     if caller not in child.accepted:
         child.accepted.append(caller)
         children.put(canister.bytes, child)
         note("accept_custody", canister.bytes)
-    if len(child.accepted) < len(child.offered):
+    if custody.awaited(child):
         return {"ok": None}
     fault = yield hand_over(canister.bytes)
     return {"err": fault} if fault else {"ok": None}

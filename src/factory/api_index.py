@@ -6,6 +6,7 @@ from canister_kit.zone_args import zone_id_fault
 from factory.children import CUSTODY_NAMES, SPONSORED, STAGE_NAMES
 from factory.context import children, creations, lists
 from factory.creation import creator_list, zone_list
+from factory.custody import awaited
 from factory.principals import to_principal, to_principals
 from factory.types_zones import ZoneEntry, ZonePage
 
@@ -88,6 +89,7 @@ def entry(canister: bytes) -> ZoneEntry | None:
         "owners": to_principals(child.owners),
         "offered": to_principals(child.offered),
         "accepted": to_principals(child.accepted),
+        "awaited": to_principals(awaited(child)),
         "offered_custody": {CUSTODY_NAMES[child.offered_custody]: None} if child.offered_custody else None,  # pyright: ignore[reportReturnType]
         "agreed_to_retire": to_principals(child.agreed),
         "owed": child.owed,

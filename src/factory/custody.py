@@ -1,8 +1,9 @@
 """Custody: who controls a zone canister, and how that passes on.
 
 Pure. `managed` is the factory alone, `shared` the factory and up to 9 owners, `sovereign` up to 10 owners and not the
-factory. A transfer takes two steps: it is offered by those who speak for the zone, and accepted by each new owner; then
-it can be carried out (`control`). Each check returns what is wrong, or "".
+factory. A transfer takes two steps: it is offered by one who speaks for the zone, and accepted by each new owner and by
+each present one who loses the zone or its control by it; then it can be carried out (`control`). Each check returns
+what is wrong, or "".
 """
 
 from canister_kit.guards import ANONYMOUS
@@ -34,6 +35,14 @@ def debt_fault(child: Child, custody: int) -> str:
     if custody == MANAGED or not child.owed:
         return ""
     return f"{child.owed} cycles are owed for this zone: repay them, or ask an admin to waive them"
+
+
+def awaited(child: Child) -> list[bytes]:
+    """Who has yet to accept what is offered: new owners, and present ones who lose the zone or control of it."""
+    gives_control_up = child.offered_custody == MANAGED and child.custody != MANAGED
+    losing = child.owners if gives_control_up else [owner for owner in child.owners if owner not in child.offered]
+    new = [owner for owner in child.offered if owner not in child.owners]
+    return [principal for principal in [*new, *losing] if principal not in child.accepted] if child.offered else []
 
 
 def offer_fault(child: Child, owners: list[bytes], custody: int, factory: bytes) -> str:

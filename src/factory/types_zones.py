@@ -164,6 +164,7 @@ class ZoneEntry(Record):
     owners: Vec[Principal]
     offered: Vec[Principal]
     accepted: Vec[Principal]
+    awaited: Vec[Principal]
     offered_custody: Opt[Custody]
     agreed_to_retire: Vec[Principal]
     owed: nat

@@ -42,7 +42,7 @@ class Custody:
     canister: bytes
 
     def offer(self, zone: bytes, custody: str, owners: list[bytes]) -> None:
-        """Offer a zone to owners; carried out once each new one has accepted. For who speaks for the zone."""
+        """Offer a zone to owners; carried out once each new one, and each who loses it, has accepted."""
         offer = {"canister": zone, "custody": (custody, None), "owners": owners}
         ok_or_raise(_OFFER.name, _OFFER(self.agent, self.canister, offer))
 
@@ -86,7 +86,7 @@ class Custody:
 
 
 def missing(wanted: list[bytes], there: list[bytes]) -> list[bytes]:
-    """Return those who have yet to accept an offer, or to ask for a zone's end."""
+    """Return those who have yet to ask for a zone's end."""
     return [principal for principal in wanted if principal not in there]
 
 
@@ -110,7 +110,7 @@ def custody_row(zone: dict[str, Any]) -> dict[str, Any]:
         and {
             "custody": offered,
             "owners": list(map(to_text, zone["offered"])),
-            "waits_for": list(map(to_text, missing(zone["offered"], zone["accepted"]))),
+            "waits_for": list(map(to_text, zone["awaited"])),
         },
         "agreed_to_retire": list(map(to_text, zone["agreed_to_retire"])),
     }

@@ -47,6 +47,7 @@ _ENTRY = c.record(
     owners=c.vec(c.PRINCIPAL),
     offered=c.vec(c.PRINCIPAL),
     accepted=c.vec(c.PRINCIPAL),
+    awaited=c.vec(c.PRINCIPAL),
     offered_custody=c.opt(CUSTODY),
     agreed_to_retire=c.vec(c.PRINCIPAL),
     owed=c.NAT,

@@ -66,10 +66,46 @@ def test_owners_take_custody_when_what_is_owed_was_repaid_and_each_accepted(fact
     speaks = ("err", "Unauthorized access. Caller does not speak for the zone.")
     assert factory.call("offer_custody", offer(zone, "shared", 3), sender=member(3)) == speaks
     assert factory.call("offer_custody", offer(zone, "sovereign", 2), sender=member(2)) == ("ok", None)
+    told = factory.call("get_zone", zone)
+    assert (told["custody"], told["awaited"]) == (("shared", None), [member(1).bytes])
+    assert factory.call("accept_custody", zone, sender=member(1)) == ("ok", None)
     assert controllers(factory, zone, member(2)) == [member(2).bytes]
     assert factory.call("get_zone", zone)["custody"] == ("sovereign", None)
     label, fault = factory.call("offer_custody", offer(zone, "managed", 2), sender=member(2))
     assert (label, "the factory does not control this zone" in fault) == ("err", True)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "numbers", "awaited"),
+    [
+        ("managed", "managed", [1], [2]),
+        ("managed", "managed", [1, 3], [3, 2]),
+        ("managed", "shared", [1, 2], []),
+        ("shared", "sovereign", [1, 2], []),
+        ("shared", "managed", [1, 2], [2]),
+        ("shared", "managed", [3], [3, 2]),
+    ],
+)
+def test_no_owner_loses_a_zone_or_its_control_without_a_word_of_his(factory, before, now, numbers, awaited):
+    owners = [member(1).bytes, member(2).bytes]
+    asked = wish(owners=owners, custody=(before, None))
+    zone = Wallet(factory.network, factory).call("create_zone", asked, cycles=3 * T)[1]["canister"]
+    assert factory.call("offer_custody", offer(zone, now, *numbers), sender=member(1)) == ("ok", None)
+    told = factory.call("get_zone", zone)
+    assert told["awaited"] == [member(number).bytes for number in awaited]
+    assert (sorted(told["owners"]), told["custody"]) == (
+        sorted(owners),
+        (before if awaited else now, None),
+    )
+    for number in awaited:
+        assert factory.call("get_zone", zone)["custody"] == (before, None)
+        assert factory.call("accept_custody", zone, sender=member(number)) == ("ok", None)
+    told = factory.call("get_zone", zone)
+    assert (sorted(told["owners"]), told["custody"], told["awaited"]) == (
+        sorted(member(number).bytes for number in numbers),
+        (now, None),
+        [],
+    )
 
 
 def test_a_zone_shows_who_controls_it_and_what_the_factory_can_do(factory, zone, zone_build):

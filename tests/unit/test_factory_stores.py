@@ -243,7 +243,8 @@ def test_a_child_with_every_list_full_fits_its_map():
     children = children_of(maps_of("factory"))
     child = Child(ZONE_ID, bytes(29), 7)
     full = [bytes([number]) * 29 for number in range(10)]
-    child.owners = child.offered = child.accepted = child.agreed = full
+    child.owners = child.offered = child.agreed = full
+    child.accepted = full * 2
     child.module_hash = bytes(32)
     children.put(bytes(29), child)
     children.info_read(bytes(29), full, bytes(32), b"factory", 9)

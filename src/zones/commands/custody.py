@@ -67,7 +67,7 @@ def register(commands: Subparsers, add: Add) -> None:
     show.add_argument("--refresh", action="store_true", help="have the factory read the controllers anew first")
     offer = added(
         "offer",
-        "offer a zone to owners; it is theirs once each new one has accepted",
+        "offer a zone to owners; it is theirs once each new one has accepted, and each who loses it",
         _offer,
         " --custody sovereign --owner w7x7r-cok77-xa",
     )
