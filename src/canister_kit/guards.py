@@ -6,14 +6,21 @@ A guard takes nothing and answers with a GuardResult; its error text reaches the
 from kybra import GuardResult, ic
 
 ANONYMOUS = b"\x04"
-# The receiver pays 2 000 cycles a byte for a call from outside, before any guard runs. A stranger's longest honest
-# argument, the creation of a zone, stays well below this.
+# The receiver pays 2 000 cycles a byte for a call from outside, before any guard runs. No honest argument of a zone's
+# methods is longer, but for messages.
 STRANGER_BYTES = 1_024
+TRANSFORM_BYTES = 50 * 1_024  # an outcall's response: 48 KiB of headers, a body of 1 KiB, framing
 
 
 def refuse(reason: str) -> GuardResult:
     """A guard's answer: refused with this text, or let through when it is empty."""
     return {"Err": reason} if reason else {"Ok": None}
+
+
+def length_fault(most: int) -> str:
+    """What is wrong with the length of the arguments, which may have at most so many bytes, or ""."""
+    size = ic.arg_data_raw_size()
+    return "" if size <= most else f"the arguments have {size} bytes: at most {most} are allowed"
 
 
 def refuse_anonymous() -> GuardResult:

@@ -2,10 +2,19 @@
 
 from kybra import Async, Manual, Opt, Principal, Vec, ic, nat, nat32, nat64, query, update
 
-from canister_kit.guards import refuse_anonymous
 from factory.audit import AuditLog
 from factory.candid_types import AckResult, AuditEntry, AuditPage
-from factory.context import admins, audit, controllers, note, open_calls, owner_acts, require_controller
+from factory.context import (
+    admins,
+    audit,
+    controllers,
+    note,
+    open_calls,
+    owner_acts,
+    require_controller,
+    require_short,
+    require_signature,
+)
 from factory.principals import to_principal, to_principals
 from factory.services import management
 
@@ -40,7 +49,7 @@ def remove_admin(admin: Principal) -> AckResult:
     return {"ok": None}
 
 
-@query
+@query(guard=require_short)
 def get_audit_log(before: Opt[nat64], limit: nat32) -> AuditPage:
     """What admins and controllers did, and what came of changes of code, newest first; at most 200 at once.
 
@@ -49,7 +58,7 @@ def get_audit_log(before: Opt[nat64], limit: nat32) -> AuditPage:
     return audit_page(audit, before, limit)
 
 
-@query
+@query(guard=require_short)
 def get_owner_log(before: Opt[nat64], limit: nat32) -> AuditPage:
     """What owners, creators and those who repaid did, newest first; at most 200 at once.
 
@@ -76,7 +85,7 @@ def audit_page(log: AuditLog, before: int | None, limit: int) -> AuditPage:
     return {"entries": entries, "next_number": log.next_number()}
 
 
-@update(guard=refuse_anonymous)
+@update(guard=require_signature)
 def refresh_controllers() -> Async[Manual[Vec[Principal]]]:
     """The factory's controllers, from its own status; read again at most once a minute."""
     if not controllers.due(ic.time()):

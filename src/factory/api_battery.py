@@ -3,7 +3,7 @@
 from kybra import Async, Manual, Opt, Principal, Vec, ic, nat, nat32, nat64, query, update, void
 
 from canister_kit.cycles import TransferCyclesResult
-from canister_kit.guards import ANONYMOUS, refuse_anonymous
+from canister_kit.guards import ANONYMOUS
 from factory.admins import NOT_AN_ADMIN
 from factory.alerts import Alert
 from factory.candid_types import AckResult
@@ -19,6 +19,8 @@ from factory.context import (
     require_admin,
     require_child,
     require_controller,
+    require_short,
+    require_signature,
 )
 from factory.deposit_log import Deposit, Sum
 from factory.deposits import top_up, transfer
@@ -66,7 +68,7 @@ def cycles_manager_transferCycles(cycles_requested: nat) -> Async[TransferCycles
     return result
 
 
-@update(guard=refuse_anonymous)
+@update(guard=require_signature)
 def cycles_manager_transferCyclesToCanister(canister_id: Principal) -> Async[Manual[TransferCyclesResult]]:
     """Fills a child up to the policy's balance; for its owners, itself and admins."""
     fault = refill_fault(canister_id, ic.caller().bytes)
@@ -196,7 +198,7 @@ def set_refund_account(account: Principal, ledger: Opt[Principal]) -> AckResult:
     return {"ok": None}
 
 
-@query
+@query(guard=require_short)
 def get_deposits(before: Opt[nat64], limit: nat32) -> DepositPage:
     """Deposits, newest first; goes on with the number of the last entry. At most 200 at once, with all sums."""
     oldest, next_number = deposit_log.ends()
@@ -215,7 +217,7 @@ def get_deposits(before: Opt[nat64], limit: nat32) -> DepositPage:
     }
 
 
-@query
+@query(guard=require_short)
 def get_alerts(open_only: bool, before: Opt[nat64], limit: nat32) -> AlertPage:
     """Alerts, newest first; goes on with the number of the last entry. At most 200 at once."""
     page = alerts.open(before, limit) if open_only else alerts.page(before, limit)

@@ -3,7 +3,7 @@
 from kybra import Opt, blob, ic, nat, nat32, query, update
 
 from factory.candid_types import AckResult, ChunkResult
-from factory.context import note, releases, require_admin, rollouts
+from factory.context import note, releases, require_admin, require_admin_with_code, require_short, rollouts
 from factory.releases import MAX_VERSION, Entry
 from factory.types_code import (
     Release,
@@ -15,7 +15,7 @@ from factory.types_code import (
 )
 
 
-@update(guard=require_admin)
+@update(guard=require_admin_with_code)
 def upload_release_chunk(chunk: ReleaseChunk) -> ChunkResult:
     """Keeps one chunk of a zone Wasm, at most 1 MiB, in order from 0; returns how many are stored."""
     wasm_hash, index = chunk["wasm_hash"], chunk["index"]
@@ -57,14 +57,14 @@ def get_release() -> Opt[Release]:
     return None if current is None else release_of(*current)
 
 
-@query
+@query(guard=require_short)
 def get_releases(before: Opt[nat], limit: nat32) -> ReleasePage:
     """Releases, newest first; goes on with the version of the last one. At most 100 at once."""
     found = releases.page(MAX_VERSION + 1 if before is None else before, limit)
     return {"releases": [release_of(*release) for release in found], "total": releases.count()}
 
 
-@query
+@query(guard=require_short)
 def get_release_chunk(wasm_hash: blob, index: nat32) -> ReleaseChunkResult:
     """One chunk of a release's gzipped Wasm, for owners who install it themselves; chunks count from 0."""
     entry = releases.entry(wasm_hash)
@@ -75,7 +75,7 @@ def get_release_chunk(wasm_hash: blob, index: nat32) -> ReleaseChunkResult:
     return {"ok": releases.chunk(wasm_hash, index)}
 
 
-@query
+@query(guard=require_short)
 def get_release_upload(wasm_hash: blob) -> Opt[ReleaseUpload]:
     """How far an upload got; null where nothing came, or nothing in a day."""
     entry = releases.entry(wasm_hash)

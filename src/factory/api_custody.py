@@ -2,11 +2,10 @@
 
 from kybra import Async, Principal, ic, text, update
 
-from canister_kit.guards import refuse_anonymous
 from factory import custody
 from factory.candid_types import AckResult
 from factory.children import LIVE, Child
-from factory.context import admins, children, note, open_calls, require_admin
+from factory.context import admins, children, note, open_calls, require_admin, require_signature
 from factory.control import custody_key, hand_over
 from factory.examination import examine
 from factory.principals import to_text
@@ -16,7 +15,7 @@ from factory.types_zones import CustodyOffer, RepayResult, RetireResult
 REFRESH_INTERVAL = 60 * 1_000_000_000
 
 
-@update(guard=refuse_anonymous)
+@update(guard=require_signature)
 def offer_custody(offer: CustodyOffer) -> Async[AckResult]:
     """Offers a zone to owners in a custody, for who speaks for the zone.
 
@@ -42,7 +41,7 @@ def offer_custody(offer: CustodyOffer) -> Async[AckResult]:
     return {"err": fault} if fault else {"ok": None}
 
 
-@update(guard=refuse_anonymous)
+@update(guard=require_signature)
 def accept_custody(canister: Principal) -> Async[AckResult]:
     """Accepts an offer, for new owners and those who lose the zone by it; the last acceptance carries it out."""
     caller = ic.caller().bytes
@@ -59,7 +58,7 @@ def accept_custody(canister: Principal) -> Async[AckResult]:
     return {"err": fault} if fault else {"ok": None}
 
 
-@update(guard=refuse_anonymous)
+@update(guard=require_signature)
 def cancel_custody_offer(canister: Principal) -> AckResult:
     """Takes back an offer that was not carried out, and the caller's wish to retire the zone. For its owners."""
     child, fault = spoken_for(canister.bytes)
@@ -87,7 +86,7 @@ def spoken_for(canister: bytes) -> tuple[Child | None, str]:
     return child, ""
 
 
-@update(guard=refuse_anonymous)
+@update(guard=require_signature)
 def repay(canister: Principal) -> RepayResult:
     """Takes the cycles that are owed for a zone from those sent along; returns what is still owed."""
     child = children.get(canister.bytes)
@@ -113,7 +112,7 @@ def waive_repayment(canister: Principal) -> AckResult:
     return {"ok": None}
 
 
-@update(guard=refuse_anonymous)
+@update(guard=require_signature)
 def refresh_custody(canister: Principal) -> Async[AckResult]:
     """Reads a zone's controllers from the platform and corrects its record; at most once a minute."""
     child = children.get(canister.bytes)
@@ -130,7 +129,7 @@ def refresh_custody(canister: Principal) -> Async[AckResult]:
     return {"err": fault} if fault else {"ok": None}
 
 
-@update(guard=refuse_anonymous)
+@update(guard=require_signature)
 def retire_child(canister: Principal, repeated: text) -> Async[RetireResult]:
     """Ends a zone: its data is destroyed, its cycles come back to the battery, its canister is deleted.
 

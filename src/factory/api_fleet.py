@@ -15,6 +15,7 @@ from factory.context import (
     note,
     policy,
     require_admin,
+    require_short,
     samples,
     sweeps,
 )
@@ -38,7 +39,7 @@ STATES: list[FuelState] = [
 ]
 
 
-@query
+@query(guard=require_short)
 def get_fleet(after: Opt[Principal], limit: nat32) -> FleetPage:
     """Children that have not ended, in ascending order of their principals from after one on; at most 100 at once."""
     most = min(limit, MAX_PAGE)
@@ -55,14 +56,14 @@ def get_fleet(after: Opt[Principal], limit: nat32) -> FleetPage:
     }
 
 
-@query
+@query(guard=require_short)
 def get_child_status(canister: Principal) -> Opt[ChildFuel]:
     """One child, as it was read last; null for one that has ended."""
     child = children.get(canister.bytes)
     return None if child is None or child.stage == RETIRED else child_fuel(canister.bytes, child)
 
 
-@query
+@query(guard=require_short)
 def get_child_history(canister: Principal) -> Vec[ChildReading]:
     """A child's balance over time, oldest first: every sweep of a week, a day's of a month, a week's of a year."""
     readings: list[ChildReading] = []

@@ -4,7 +4,7 @@ from kybra import Opt, Principal, Vec, nat32, query, text
 
 from canister_kit.zone_args import zone_id_fault
 from factory.children import CUSTODY_NAMES, SPONSORED, STAGE_NAMES
-from factory.context import children, creations, lists
+from factory.context import children, creations, lists, require_short
 from factory.creation import creator_list, zone_list
 from factory.custody import awaited
 from factory.principals import to_principal, to_principals
@@ -13,13 +13,13 @@ from factory.types_zones import ZoneEntry, ZonePage
 MAX_PAGE = 100
 
 
-@query
+@query(guard=require_short)
 def get_zone(canister: Principal) -> Opt[ZoneEntry]:
     """What the factory knows of a zone canister."""
     return entry(canister.bytes)
 
 
-@query
+@query(guard=require_short)
 def list_zones(after: Opt[Principal], limit: nat32) -> Vec[ZoneEntry]:
     """Zone canisters that have not ended, in ascending order of their principals, from after one on; at most 100.
 
@@ -29,7 +29,7 @@ def list_zones(after: Opt[Principal], limit: nat32) -> Vec[ZoneEntry]:
     return entries(canisters)
 
 
-@query
+@query(guard=require_short)
 def get_zones_by_id(zone_id: text, start: nat32, limit: nat32) -> ZonePage:
     """All canisters that were created for a zone_id, the oldest first; at most 100 from a position on.
 
@@ -43,7 +43,7 @@ def get_zones_by_id(zone_id: text, start: nat32, limit: nat32) -> ZonePage:
     return page
 
 
-@query
+@query(guard=require_short)
 def get_zones_by_creator(creator: Principal, start: nat32, limit: nat32) -> ZonePage:
     """All canisters that a principal had created, the oldest first; at most 100 from a position on."""
     return page_of(creator_list(creator.bytes), start, limit)

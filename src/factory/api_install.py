@@ -2,14 +2,14 @@
 
 from kybra import Async, Manual, Principal, blob, ic, text, update, void
 
-from factory.context import changes, children, note, open_calls, require_admin
+from factory.context import changes, children, note, open_calls, require_admin, require_admin_with_code
 from factory.examination import examine_controlled
 from factory.install_flow import choose, code_fault, install, upgrade
 from factory.services import ChildStatus, management
 from factory.types_code import CanisterRunState, CanisterStatus
 
 
-@update(guard=require_admin)
+@update(guard=require_admin_with_code)
 def upgrade_code(canister_id: Principal, wasm_module: blob, arg: blob) -> Async[Manual[void]]:
     """Upgrades a child as a rollout does, and never leaves it stopped; takes a Wasm or the SHA-256 of a release."""
     canister, chosen = canister_id.bytes, choose(wasm_module)
@@ -20,7 +20,7 @@ def upgrade_code(canister_id: Principal, wasm_module: blob, arg: blob) -> Async[
     answer(fault)
 
 
-@update(guard=require_admin)
+@update(guard=require_admin_with_code)
 def install_code(canister_id: Principal, wasm_module: blob, arg: blob) -> Async[Manual[void]]:
     """Installs a child anew that holds nothing; one that holds something is left as it is."""
     canister, chosen = canister_id.bytes, choose(wasm_module)
@@ -31,7 +31,7 @@ def install_code(canister_id: Principal, wasm_module: blob, arg: blob) -> Async[
     answer(fault)
 
 
-@update(guard=require_admin)
+@update(guard=require_admin_with_code)
 def reinstall_code(canister_id: Principal, again: text, wasm_module: blob, arg: blob) -> Async[Manual[void]]:
     """Installs a child anew and wipes what it holds; `again` is its principal once more, as text."""
     canister, chosen = canister_id.bytes, choose(wasm_module)

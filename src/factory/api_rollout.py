@@ -2,11 +2,20 @@
 
 from kybra import Opt, Principal, ic, nat, nat32, query, update
 
-from canister_kit.guards import refuse_anonymous
 from factory.candid_types import AckResult
 from factory.changes import ENDED, OPEN, STEP_NAMES, WAITING, Change
 from factory.children import SHARED
-from factory.context import changes, children, note, releases, require_admin, require_controller, rollouts
+from factory.context import (
+    changes,
+    children,
+    note,
+    releases,
+    require_admin,
+    require_controller,
+    require_short,
+    require_signature,
+    rollouts,
+)
 from factory.principals import to_principal, to_principals
 from factory.rollout_flow import begin, feed, go_on_soon
 from factory.rollouts import ABORTED, DONE, PAUSED, RUNNING, Rollout, plan_fault
@@ -105,7 +114,7 @@ def abort_rollout() -> AckResult:
     return {"ok": None}
 
 
-@update(guard=refuse_anonymous)
+@update(guard=require_signature)
 def accept_release(canister: Principal, release: nat) -> AckResult:
     """Lets the factory install a release on a shared child, for its owners; one that waited for it is changed now."""
     child = children.get(canister.bytes)
@@ -143,7 +152,7 @@ def allow_code(allowance: CodeAllowance) -> CodeAllowanceResult:
     return {"ok": rollouts.allow(canister, wasm_hash, ic.caller().bytes, ic.time())}
 
 
-@query
+@query(guard=require_short)
 def get_rollout(after: Opt[Principal], limit: nat32) -> Opt[RolloutPage]:
     """The rollout under way or the last one, with the changes of some children in the order of their principals.
 
@@ -186,7 +195,7 @@ def get_rollout(after: Opt[Principal], limit: nat32) -> Opt[RolloutPage]:
     }
 
 
-@query
+@query(guard=require_short)
 def get_code_change(canister: Principal) -> Opt[CodeChange]:
     """The change of a child's code that is under way, or the last one."""
     change = changes.get(canister.bytes)

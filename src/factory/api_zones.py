@@ -2,13 +2,21 @@
 
 from kybra import Async, Manual, Opt, Principal, Vec, blob, ic, nat32, nat64, query, text, update
 
-from canister_kit.guards import refuse_anonymous
 from canister_kit.http_outcall import HttpResponse, TransformArgs, without_headers
 from canister_kit.zone_args import zone_args_fault
 from factory import creation, custody
 from factory.candid_types import AckResult
 from factory.children import CUSTODY_NAMES, FUNDED, MANAGED, SPONSORED
-from factory.context import creation_rules, creations, note, open_calls, require_admin
+from factory.context import (
+    creation_rules,
+    creations,
+    note,
+    open_calls,
+    require_admin,
+    require_response,
+    require_short,
+    require_signature,
+)
 from factory.creation import Created
 from factory.creation_policy import MODE_NAMES, NAMES
 from factory.pool import fill_pool_soon
@@ -31,7 +39,7 @@ MAX_CHANGES = 100
 MODES = {name: mode for mode, name in MODE_NAMES.items()}
 
 
-@update(guard=refuse_anonymous)
+@update(guard=require_signature)
 def create_zone_availability_canister(zone_id: text, rpc_host: text, rpc_path: text) -> Async[Manual[Principal]]:
     """Creates the caller's zone canister for a zone without a call token, or returns the one there is."""
     asked = Creation(ic.caller().bytes, zone_id, rpc_host, rpc_path, b"")
@@ -42,7 +50,7 @@ def create_zone_availability_canister(zone_id: text, rpc_host: text, rpc_path: t
         ic.reply(to_principal(canister))
 
 
-@update(guard=refuse_anonymous)
+@update(guard=require_signature)
 def create_zone_availability_canister_with_token(
     zone_id: text, rpc_host: text, rpc_path: text, call_token: Opt[blob]
 ) -> Async[Manual[Principal]]:
@@ -55,7 +63,7 @@ def create_zone_availability_canister_with_token(
         ic.reply(to_principal(canister))
 
 
-@update(guard=refuse_anonymous)
+@update(guard=require_signature)
 def create_zone(wish: ZoneWish) -> Async[CreateZoneResult]:
     """Creates the caller's zone canister, or returns the one there is.
 
@@ -92,26 +100,26 @@ def is_known(asked: Creation) -> bool:
     return creations.at(asked.creator, asked.zone_id) > 0
 
 
-@query
+@query(guard=require_response)
 def oracle_transform_function(args: TransformArgs) -> HttpResponse:
     """The response of an outcall without its headers, which differ between replicas."""
     return without_headers(args)
 
 
-@query
+@query(guard=require_short)
 def get_my_zone(zone_id: text) -> Opt[Principal]:
     """The zone canister that the caller created for a zone, once its code runs."""
     known = creations.get(creations.at(ic.caller().bytes, zone_id))
     return to_principal(known.canister) if known is not None and known.stage == LIVE else None
 
 
-@query
+@query(guard=require_short)
 def get_creation(id: nat64) -> Opt[CreationInfo]:
     """How far a creation got, and what went wrong with it."""
     return creation_info(id)
 
 
-@query
+@query(guard=require_short)
 def get_my_creation(zone_id: text) -> Opt[CreationInfo]:
     """The creation that has the caller's place for a zone."""
     return creation_info(creations.at(ic.caller().bytes, zone_id))
@@ -223,7 +231,7 @@ def change_creation_allowlist(change: AllowlistChange) -> AckResult:
     return {"ok": None}
 
 
-@query
+@query(guard=require_short)
 def get_creation_allowlist(after: Opt[Principal], limit: nat32) -> Vec[Principal]:
     """Principals on the allowlist in ascending order, from after one on; at most 200."""
     start = None if after is None else after.bytes

@@ -7,7 +7,7 @@ is in `docs/authorization.md`.
 from kybra import GuardResult, Principal, ic
 
 from canister_kit.controllers import ControllerCache
-from canister_kit.guards import refuse
+from canister_kit.guards import TRANSFORM_BYTES, length_fault, refuse, refuse_anonymous
 from canister_kit.in_flight import InFlight
 from factory import state
 from factory.admins import Admins
@@ -29,6 +29,8 @@ from factory.sweeps import Sweeps
 from factory.zones import Creations
 
 CANISTER_TEXT_CHARS = 27
+CALLERS_BYTES = 1_280  # a zone with the longest host and path, ten owners, a token and a proof takes 1 044
+ADMIN_BYTES = 8_192  # a hundred principals for the allowlist, the nodes of a policy, the notes of a release
 MANAGEMENT = Principal.from_str("aaaaa-aa")
 
 controllers = ControllerCache(state.settings_map)
@@ -54,8 +56,29 @@ rollouts = Rollouts(state.settings_map, state.consents_map)
 open_calls = InFlight()
 
 
+def require_short() -> GuardResult:
+    """Lets everyone through whose arguments are short: decoding them costs the more the longer they are."""
+    return refuse(length_fault(CALLERS_BYTES))
+
+
+def require_response() -> GuardResult:
+    """Lets arguments through that an outcall's response can have."""
+    return refuse(length_fault(TRANSFORM_BYTES))
+
+
+def require_signature() -> GuardResult:
+    """Lets everyone through who signs, with short arguments."""
+    refused = refuse_anonymous()
+    return require_short() if "Ok" in refused else refused
+
+
 def require_admin() -> GuardResult:
-    """Lets the factory's admins through."""
+    """Lets the factory's admins through, with arguments that hold no code."""
+    return refuse(admins.refusal(ic.caller().bytes) or length_fault(ADMIN_BYTES))
+
+
+def require_admin_with_code() -> GuardResult:
+    """Lets the factory's admins through with arguments of any length."""
     return refuse(admins.refusal(ic.caller().bytes))
 
 
@@ -64,7 +87,8 @@ def require_controller() -> GuardResult:
     known = controllers.all()
     if not known:
         return refuse("The factory does not know its controllers yet: call refresh_controllers once")
-    return refuse("" if ic.caller().bytes in known else "Unauthorized access. Caller is not a controller.")
+    refusal = "" if ic.caller().bytes in known else "Unauthorized access. Caller is not a controller."
+    return refuse(refusal or length_fault(CALLERS_BYTES))
 
 
 def require_child() -> GuardResult:
@@ -72,7 +96,8 @@ def require_child() -> GuardResult:
     caller = ic.caller()
     if len(caller.to_str()) != CANISTER_TEXT_CHARS:
         return refuse("Calling principal must be a canister")
-    return refuse("" if battery.is_child(caller.bytes) else "Canister is not permitted to request cycles")
+    refusal = "" if battery.is_child(caller.bytes) else "Canister is not permitted to request cycles"
+    return refuse(refusal or length_fault(CALLERS_BYTES))
 
 
 def note(action: str, subject: bytes = b"", details: str = "") -> None:

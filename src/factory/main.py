@@ -11,7 +11,6 @@ the wire contract where it has one.
 from kybra import ic, init, inspect_message, post_upgrade, pre_upgrade, void
 
 from canister_kit import layout
-from canister_kit.guards import STRANGER_BYTES, refuse_anonymous
 from canister_kit.http_outcall import OutcallService
 from canister_kit.upgrade import refuse_foreign_layout
 from factory import state
@@ -98,7 +97,18 @@ from factory.api_zones import (
     set_creation_policy,
     settle_creation,
 )
-from factory.context import admins, open_calls, require_admin, require_child, require_controller
+from factory.context import (
+    CALLERS_BYTES,
+    admins,
+    open_calls,
+    require_admin,
+    require_admin_with_code,
+    require_child,
+    require_controller,
+    require_response,
+    require_short,
+    require_signature,
+)
 from factory.ledger import LedgerService
 from factory.pool import fill_pool_soon
 from factory.returner import ReturnerService
@@ -139,5 +149,5 @@ def post_upgrade_() -> void:
 @inspect_message
 def inspect_message_() -> void:
     """Keeps long calls out before they are paid for, except those of admins; the guards decide about the rest."""
-    if ic.arg_data_raw_size() <= STRANGER_BYTES or admins.refusal(ic.caller().bytes) == "":
+    if ic.arg_data_raw_size() <= CALLERS_BYTES or admins.refusal(ic.caller().bytes) == "":
         ic.accept_message()

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from ic.principal import Principal
 
 from localnet import candid as wire
+from localnet.candid import uleb
 from tests.support.actor import argument_types, plain
 from tests.support.effort import examples
+from tests.support.hostile_candid import BLOB, BOMBS, CALL_BYTES, alone, calls, many
 from tests.support.local_zone import LocalZone
 from tests.support.network import ANONYMOUS
 from tests.support.zones import key_id, member
@@ -23,7 +25,6 @@ from tests.support.zones import key_id, member
 STRANGER = member(99)
 STRANGERS_COST = 5_000_000
 MEMBERS_COST = 200_000_000
-CALL_BYTES = 2_000_000
 
 pytestmark = pytest.mark.localnet_only("the instructions of a call are told")
 
@@ -37,70 +38,30 @@ def zone(zone_build) -> LocalZone:
     return zone
 
 
-def leb(value: int) -> bytes:
-    low, rest = value & 0x7F, value >> 7
-    return bytes([low | 0x80]) + leb(rest) if rest else bytes([low])
-
-
-KEY = leb(41) + key_id(1)
-BLOB = b"\x6d\x7b"
+KEY = uleb(41) + key_id(1)
 
 
 def after_a_message(types: bytes, count: int, value: bytes) -> bytes:
     """Arguments of `add_message` and then a value; the types' indices start at 1."""
-    return b"DIDL" + leb(1 + count) + BLOB + types + b"\x03\x00\x00\x01" + KEY + b"\x01x" + value
+    return b"DIDL" + uleb(1 + count) + BLOB + types + b"\x03\x00\x00\x01" + KEY + b"\x01x" + value
 
 
 def after_a_batch(types: bytes, count: int, value: bytes) -> bytes:
     """An argument of `add_messages` and then a value; the types' indices start at 1."""
-    ends = b"\x6c\x02\x00\x00\x01\x00\x6d" + leb(count + 1)
+    ends = b"\x6c\x02\x00\x00\x01\x00\x6d" + uleb(count + 1)
     return (
-        b"DIDL" + leb(3 + count) + BLOB + types + ends + b"\x02" + leb(count + 2) + b"\x01\x01" + KEY + b"\x01x" + value
+        b"DIDL"
+        + uleb(3 + count)
+        + BLOB
+        + types
+        + ends
+        + b"\x02"
+        + uleb(count + 2)
+        + b"\x01\x01"
+        + KEY
+        + b"\x01x"
+        + value
     )
-
-
-def alone(types: bytes, count: int, value: bytes) -> bytes:
-    """The value as the only argument."""
-    return b"DIDL" + leb(1 + count) + BLOB + types + b"\x01\x01" + value
-
-
-def many(value: bytes, size: int) -> bytes:
-    count = size // len(value)
-    return leb(count) + value * count
-
-
-def record(fields: int) -> bytes:
-    return b"\x6c" + leb(fields) + b"".join(leb(number) + b"\x7e" for number in range(fields))
-
-
-Bomb = Callable[[Callable[[bytes, int, bytes], bytes], int], bytes]
-BOMBS: dict[str, Bomb] = {
-    "a vec longer than the message": lambda put, _: put(b"\x6d\x7d", 1, leb(2**40) + b"\x01"),
-    "a vec of 2^63 nulls": lambda put, _: put(b"\x6d\x7f", 1, leb(2**63)),
-    "nulls": lambda put, size: put(b"\x6d\x7f", 1, leb(size)),
-    "empty records": lambda put, size: put(b"\x6d\x02\x6c\x00", 2, leb(size)),
-    "empty vecs": lambda put, size: put(b"\x6d\x02\x6d\x7d", 2, many(b"\x00", size)),
-    "numbers": lambda put, size: put(b"\x6d\x7d", 1, many(b"\x01", size)),
-    "options": lambda put, size: put(b"\x6d\x02\x6e\x7e", 2, many(b"\x00", size)),
-    "variants": lambda put, size: put(b"\x6d\x02\x6b\x01\x00\x7f", 2, many(b"\x00", size)),
-    "records": lambda put, size: put(b"\x6d\x02\x6c\x02\x00\x7f\x01\x7e", 2, many(b"\x01", size)),
-    "texts": lambda put, size: put(b"\x6d\x71", 1, many(b"\x00", size)),
-    "principals": lambda put, size: put(b"\x6d\x68", 1, many(b"\x01\x00", size)),
-    "services": lambda put, size: put(b"\x6d\x02\x69\x00", 2, many(b"\x01\x00", size)),
-    "functions": lambda put, size: put(b"\x6d\x02\x6a\x00\x00\x00", 2, many(b"\x01\x01\x00\x00", size)),
-    "a list of itself": lambda put, size: put(b"\x6c\x01\x00\x02\x6e\x01", 2, b"\x01" * size),
-    "a long number that never ends": lambda put, size: put(b"\x6d\x7d", 1, b"\x01" + b"\xff" * size),
-    "many types": lambda put, size: put(b"\x6d\x7e" * (size // 2), size // 2, b""),
-    "a record of many fields": lambda put, size: put(b"\x6d\x02" + record(size // 5), 2, b"\x01" * (size // 5 + 1)),
-    "types that nest": lambda put, size: put(
-        b"".join(b"\x6e" + leb(number) for number in range(2, size // 4)) + b"\x6e\x7e", size // 4 - 1, b"\x01" * 9
-    ),
-    "many values": lambda _, size: b"DIDL\x00" + leb(size // 2) + b"\x7e" * (size // 2) + b"\x01" * (size // 2),
-    "no end": lambda put, size: put(b"\x6d\x7b", 1, many(b"\x01", size)[:-1]),
-    "garbage": lambda _, size: b"\xa5" * size,
-    "nothing": lambda _put, _size: b"",
-    "the start alone": lambda _put, _size: b"DIDL",
-}
 
 
 def check(zone: LocalZone, method: str, payload: bytes, sender: Principal) -> bool:
@@ -147,24 +108,6 @@ def test_more_messages_than_a_batch_may_have_are_refused_from_their_number(zone:
     answer = zone.call("add_messages", hidden, zone.admin)
     assert answer.reject == "not a batch of messages: a type of kind -22"
     assert answer.instructions < 20_000_000
-
-
-@st.composite
-def calls(draw: st.DrawFn, methods: list[str], honest: dict[str, bytes]) -> tuple[str, bytes]:
-    """A method and bytes: any, the start of a message and any, or an honest message with some bytes changed."""
-    method = draw(st.sampled_from(methods))
-    kind = draw(st.integers(0, 3))
-    if kind == 0:
-        return method, draw(st.binary(max_size=60))
-    if kind == 1:
-        start = draw(st.sampled_from([b"DIDL", b"DIDL\x00\x01", b"DIDL\x01\x6d\x7b\x01\x00", b"DIDL\x01\x6c"]))
-        return method, start + draw(st.binary(max_size=60))
-    payload = bytearray(honest[draw(st.sampled_from(sorted(honest)))] if kind == 2 else honest[method])
-    for _ in range(draw(st.integers(0, 4))):
-        at = draw(st.integers(0, len(payload)))
-        cut = draw(st.integers(0, 3))
-        payload[at : at + cut] = draw(st.binary(max_size=6))
-    return method, bytes(payload)
 
 
 def test_whatever_bytes_come_they_are_refused_or_mean_what_they_say(zone: LocalZone):

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from ic.principal import Principal
 
-from tests.support.local_zone import Answer, LocalZone
+from tests.support.local_canister import Answer
+from tests.support.local_zone import LocalZone
 from tests.support.zones import TEAM, key_id, member, public_key
 from zone_canister.message_state import MIB
 
