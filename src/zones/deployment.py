@@ -17,7 +17,7 @@ from zones.agent import Agent, IcAgent
 from zones.creations import Creations, Wish
 from zones.encryption import ZoneKey
 from zones.errors import CANISTER_REJECT, RejectedError, UserError
-from zones.factory import Factory
+from zones.factory import CreationShares, Factory
 from zones.identity import Identity, address_of, principal_of
 from zones.membership import Roles
 from zones.network import IC_URL, contract_of
@@ -27,9 +27,11 @@ from zones.zone import ADMIN_ROLE, MEMBER_ROLE, Zone
 DEFAULT_CYCLES = 20_000_000_000_000
 """Cycles a factory is created with on a local network; a zone takes 2 T of them."""
 
-LOCAL_CREATIONS = 1_000
-LOCAL_CREATION_CYCLES = 10_000_000_000_000_000
+T = 10**12
+LOCAL_SHARES = CreationShares(1_000, 10_000 * T, 500, 5_000 * T)
 """Zones a day and their cycles on a local network, half of them without a proof: no strangers spend its battery."""
+NOBODYS_SHARES = (CreationShares(20, 40 * T, 5, 10 * T), CreationShares(1_000, 10_000 * T, 1_000, 10_000 * T))
+"""Shares that nobody chose: a factory's own, and those that local factories were given before owners had a share."""
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is done, bytes done, bytes in all)."""
@@ -59,6 +61,8 @@ class Deployed:
     """Whether the factory's code was installed or upgraded (False: it ran already)."""
     published: bool
     """Whether the zone's Wasm was published (False: it was the release already)."""
+    other_shares: CreationShares | None = None
+    """The shares of a local network's factory where somebody chose others than a new one has: they are kept."""
 
 
 @dataclass(frozen=True)
@@ -111,14 +115,23 @@ def deploy(
             raise
     if agent.sender() not in client.admins():
         client.add_admin(agent.sender())
-    if contract_of(state, agent.url) is not None:
-        client.allow_creations(LOCAL_CREATIONS, LOCAL_CREATION_CYCLES)
+    other_shares = None if contract_of(state, agent.url) is None else _set_shares(client)
     release = client.release()
     published = release is None or release["wasm_hash"] != zone_wasm.digest
     if published:
         client.upload_release(zone_wasm.wasm, lambda done, size: progress("zone Wasm", done, size))
         client.publish_release(zone_wasm.version, zone_wasm.digest, notes)
-    return Deployed(to_text(canister), factory_wasm, zone_wasm, installed, published)
+    return Deployed(to_text(canister), factory_wasm, zone_wasm, installed, published, other_shares)
+
+
+def _set_shares(client: Factory) -> CreationShares | None:
+    """Give a local factory its shares of creations unless somebody chose others; returns those."""
+    shares = client.creation_shares()
+    if shares in NOBODYS_SHARES:
+        client.set_creation_shares(LOCAL_SHARES)
+    elif shares != LOCAL_SHARES:
+        return shares
+    return None
 
 
 def known_factory(state: State, url: str, named: str | None) -> bytes | None:

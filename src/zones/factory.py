@@ -67,7 +67,13 @@ _LOGS = [
     Method(name, [c.opt(c.NAT64), c.NAT32], [c.record(entries=c.vec(_ACT), next_number=c.NAT64)], query=True)
     for name in ("get_audit_log", "get_owner_log")
 ]
-_POLICY = Method("get_creation_policy", [], [c.record(daily_creations=c.NAT32)], query=True)
+_SHARE = c.record(creations=c.NAT32, cycles=c.NAT)
+_POLICY = Method(
+    "get_creation_policy",
+    [],
+    [c.record(daily_creations=c.NAT32, daily_cycles=c.NAT, unproven=_SHARE)],
+    query=True,
+)
 _SET_POLICY = Method(
     "set_creation_policy",
     [
@@ -83,6 +89,16 @@ _SET_POLICY = Method(
 _CHILDREN_COUNT = Method("get_cycles_manager_children_count", [], [c.NAT], query=True)
 _VERSION = Method("get_version", [], [c.NAT], query=True)
 _CYCLES = Method("get_cycles_balance", [], [c.NAT], query=True)
+
+
+@dataclass(frozen=True)
+class CreationShares:
+    """Zones that the battery pays for in a day and their cycles, in all and for callers without a proof."""
+
+    daily_creations: int
+    daily_cycles: int
+    unproven_creations: int
+    unproven_cycles: int
 
 
 @dataclass(frozen=True)
@@ -154,17 +170,17 @@ class Factory:
         """Return one chunk of a release's gzipped Wasm."""
         return ok_or_raise("get_release_chunk", _CHUNK(self.agent, self.canister, wasm_hash, index))
 
-    def allow_creations(self, daily: int, cycles: int) -> None:
-        """Have so many zones a day created, for so many cycles in all, half of that for anybody; for admins."""
-        if _POLICY(self.agent, self.canister)["daily_creations"] == daily:
-            return
-        change = {
-            "daily_creations": daily,
-            "daily_cycles": cycles,
-            "unproven_creations": daily // 2,
-            "unproven_cycles": cycles // 2,
-        }
-        ok_or_raise("set_creation_policy", _SET_POLICY(self.agent, self.canister, change))
+    def creation_shares(self) -> CreationShares:
+        """Return how many zones a day the battery pays for, and whose."""
+        found = _POLICY(self.agent, self.canister)
+        unproven = found["unproven"]
+        return CreationShares(
+            found["daily_creations"], found["daily_cycles"], unproven["creations"], unproven["cycles"]
+        )
+
+    def set_creation_shares(self, shares: CreationShares) -> None:
+        """Set how many zones a day the battery pays for, and whose; for admins."""
+        ok_or_raise("set_creation_policy", _SET_POLICY(self.agent, self.canister, vars(shares)))
 
     def cycles(self) -> int:
         """Return the balance in cycles."""

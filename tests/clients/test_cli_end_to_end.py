@@ -21,6 +21,8 @@ from zones.errors import ZonesError
 from zones.sample_texts import sentences
 from zones.state import State
 
+T = 10**12
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -46,6 +48,27 @@ def test_deploying_again_changes_nothing(tool: Tool) -> None:
     status = tool.json("status")
     assert status["factory"]["canister"] == again["factory"]
     assert status["factory"]["release"]["wasm_sha256"] == again["zone_wasm_sha256"]
+
+
+def test_deploying_again_brings_shares_that_nobody_chose_up_to_date_and_keeps_others(tool: Tool) -> None:
+    def shares(*options: str) -> list[int]:
+        policy = tool.json("fleet", "policy", *options)["policy"]
+        return [policy[f"{who}_{what}"] for who in ("daily", "unproven") for what in ("creations", "cycles")]
+
+    new = shares()
+    assert new == [1_000, 10_000 * T, 500, 5_000 * T]
+    # As local factories had them before proven owners had a share of their own.
+    assert shares("--unproven-creations", "1000", "--unproven-cycles", "10000T") != new
+    assert tool.json("deploy")["kept_creation_shares"] is None
+    assert shares() == new
+    chosen = shares("--daily-creations", "600")
+    assert list(tool.json("deploy")["kept_creation_shares"].values()) == [600, 10_000 * T, 500, 5_000 * T]
+    (line,) = [line for line in tool.text("deploy").splitlines() if line.startswith("policy ")]
+    assert shares() == chosen
+    said = "600 zones a day, 500 of them without a proof, as they were set; a new local factory's: zones fleet policy "
+    assert said in line
+    assert shares(*line.split("zones fleet policy ")[1].split()) == new
+    assert "policy " not in tool.text("deploy")
 
 
 def test_a_zone_is_created_joined_written_to_and_read(tool: Tool) -> None:

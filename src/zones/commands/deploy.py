@@ -9,8 +9,8 @@ from localnet.principal import from_text
 from zones import checks, deployment
 from zones.commands import Add, Subparsers
 from zones.context import Context, Progress, Result, checked, cycles_text
-from zones.deployment import DEFAULT_CYCLES
-from zones.factory import Factory
+from zones.deployment import DEFAULT_CYCLES, LOCAL_SHARES
+from zones.factory import CreationShares, Factory
 
 
 def register(commands: Subparsers, add: Add) -> None:
@@ -66,12 +66,24 @@ def _deploy(context: Context) -> Result:
         "zone_wasm_sha256": zone_wasm.digest.hex(),
         "zone_version": zone_wasm.version,
         "cycles": balance,
+        "kept_creation_shares": done.other_shares and vars(done.other_shares),
     }
     lines = [
         f"factory  {done.factory} on {context.url}, {cycles_text(balance)} cycles",
         f"code     {'installed' if done.installed else 'unchanged'}, {len(factory_wasm.wasm)} bytes",
         f"release  zone version {zone_wasm.version}, {len(zone_wasm.wasm)} bytes, "
         f"{'published' if done.published else 'published before'}",
+        *([] if done.other_shares is None else [_shares_text(done.other_shares)]),
         "next: zones create",
     ]
     return Result(data, lines)
+
+
+def _shares_text(shares: CreationShares) -> str:
+    """Return a line on shares of creations that were kept, with the command that sets those of a new local factory."""
+    return (
+        f"policy   {shares.daily_creations} zones a day, {shares.unproven_creations} of them without a proof, as they "
+        f"were set; a new local factory's: zones fleet policy --daily-creations {LOCAL_SHARES.daily_creations} "
+        f"--daily-cycles {LOCAL_SHARES.daily_cycles} --unproven-creations {LOCAL_SHARES.unproven_creations} "
+        f"--unproven-cycles {LOCAL_SHARES.unproven_cycles}"
+    )
