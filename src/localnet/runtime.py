@@ -97,7 +97,9 @@ class SnapshotPool:
                 return buffer, False
         if len(self._free) >= SNAPSHOT_BUFFERS:
             del self._free[0]
-        return mmap.mmap(-1, max(WASM_PAGE, -(-size * 5 // 4 // WASM_PAGE) * WASM_PAGE)), False
+        length = max(WASM_PAGE, -(-size * 5 // 4 // WASM_PAGE) * WASM_PAGE)
+        # Python's default is shared: a fork of the process would write into this one's copies.
+        return mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), False
 
     def give(self, buffer: mmap.mmap, owner: Runtime | None) -> None:
         """Return a buffer; ``owner`` is the runtime whose heap it still equals."""
