@@ -54,7 +54,7 @@ class LocalFactory(LocalCanister):
     """A factory with a sponsored zone of member 1 and a shared one of `OWNER`."""
 
     def __init__(self, build: Built, zone: Built):
-        self.fleet = Fleet.build_it(build, zone.wasm)
+        self.fleet = Fleet.build_it(build, zone)
         ic = self.fleet.network.ic
         super().__init__(ic, ic.canisters[self.fleet.factory.id.bytes], build.did, TEAM)
         wallet = Wallet(self.fleet.network, self.fleet.factory)

@@ -81,9 +81,9 @@ class Probe:
         self.target = made
         """The call to spoil, as the run without a fault made it."""
         self.calls: list[Made] = []
-        self.unsent: list[str] = []
-        """Sites whose calls could not be sent."""
         self.deposits: dict[int, Paid] = {}
+        self.returns: dict[tuple[bytes, int], Paid] = {}
+        """What canisters deposited to the caller, by canister and callback."""
         self.held: CallMessage | None = None
         self.struck = False
         self.touched = b""
@@ -153,9 +153,11 @@ class Probe:
 
     def _on_send(self, canister: Canister, number: int, call: OutgoingCall) -> None:
         self._send(canister, number, call)
+        callback = canister.next_callback - 1
+        if call.method == "deposit_cycles" and self.caller in bytes(call.data):
+            self.returns[canister.id, callback] = Paid(canister.id, call.cycles)
         if canister.id != self.caller or call.callee == self.caller:
             return
-        callback = canister.next_callback - 1
         is_direct = call.callee != MANAGEMENT
         site, child = self._site_of(canister, call), self._child_of(call)
         made = Made(site, call.method, child, call.cycles, is_direct, self._messages - 1)
@@ -178,7 +180,7 @@ class Probe:
         marks = [line.removeprefix(MARK) for line in logged if line.startswith(MARK)]
         for sent in [one for one in context.calls if one.callee != self.caller]:
             while marks and methods[marks[0]] != sent.method:
-                self.unsent.append(marks.pop(0))
+                marks.pop(0)
             assert marks, f"{call.method} was called from a place that the enumeration of sites does not know"
             site = marks.pop(0)
             if sent is call:
@@ -235,6 +237,8 @@ class Probe:
     def _on_respond(self, origin: Any, response: Response, refund: int) -> None:
         if isinstance(origin, CallOrigin) and origin.caller == self.caller and origin.callback in self.deposits:
             self.deposits[origin.callback].refunded = refund
+        if isinstance(origin, CallOrigin) and (origin.caller, origin.callback) in self.returns:
+            self.returns[origin.caller, origin.callback].refunded = refund
         self._respond(origin, response, refund)
 
     # What the deposits came to --------------------------------------------------------------------------
@@ -243,3 +247,7 @@ class Probe:
         """What deposits brought to a child, or to all."""
         paid = [one for one in self.deposits.values() if child is None or one.child == child]
         return sum(one.attached - one.refunded for one in paid if one.refunded is not None)
+
+    def returned(self) -> int:
+        """What children deposited to the caller."""
+        return sum(one.attached - one.refunded for one in self.returns.values() if one.refunded is not None)

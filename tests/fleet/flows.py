@@ -19,12 +19,14 @@ from factory.sweep import BEAT_SECONDS
 from localnet import candid
 from localnet import management_types as types
 from localnet.canister import Canister
+from tests.fleet.faults import Fault
 from tests.fleet.inprocess import MODULES, InProcess
 from tests.localnet.wat import canister
 from tests.support.actor import Actor
 from tests.support.builds import Built
 from tests.support.factories import T, Wallet, deploy_factory, publish, set_policy, wish
 from tests.support.network import CallRejected
+from tests.support.rollouts import Writer
 from tests.support.zones import RPC_HOST, TEAM, ZONE_ID, member, public_key, role_answer
 from zones.paying import payer_wasm
 
@@ -34,30 +36,36 @@ OTHER_ZONE_ID = "0x" + "11" * 20
 PATIENCE = 900
 """Seconds after which the factory counts an answer as lost and has looked for what was left."""
 FULL_CHUNK_STORE = 100
+FIRST_RELEASE = 999
 
 
 class Fleet:
     """A factory on a network of this process, with a release and one live zone of `member(1)`."""
 
-    def __init__(self, network: InProcess, factory: Actor, zone: Principal, build: Built):
+    def __init__(self, network: InProcess, factory: Actor, zone: Principal, build: Built, zone_build: Built):
         self.network = network
         self.factory = factory
         self.zone = zone
         self.build = build
+        self.zone_build = zone_build
         self.wallet: Wallet | None = None
+        self.writer: Writer | None = None
+        """A member who writes to the zone while a flow runs."""
+        self.code = self.digest = b""
+        """The release that a flow puts on the zone, and its hash."""
 
     @staticmethod
-    def build_it(factory_build: Built, zone_wasm: bytes) -> Fleet:
+    def build_it(factory_build: Built, zone_build: Built) -> Fleet:
         """The fleet, its first sweep over and the next a week away."""
         for module in HELPERS:
             MODULES.get(module)
         network = InProcess()
         factory = deploy_factory(network, factory_build)
-        publish(factory, zone_wasm)
+        publish(factory, zone_build.wasm, FIRST_RELEASE)
         network.advance(BEAT_SECONDS)
         network.settle()
         made = factory.call("create_zone_availability_canister", ZONE_ID, RPC_HOST, "/", sender=member(1))
-        fleet = Fleet(network, factory, Principal(made), factory_build)
+        fleet = Fleet(network, factory, Principal(made), factory_build, zone_build)
         fleet.set_policy(sweep_seconds=LONG_SWEEP)
         network.advance(2 * BEAT_SECONDS)
         network.settle()
@@ -117,17 +125,26 @@ class Fleet:
         zone = self.factory.call("get_zone", canister)
         return "" if zone is None else zone["stage"][0]
 
+    def join(self) -> None:
+        """Makes `member(1)` a member of the zone."""
+        zone = Actor(self.network, self.zone, self.zone_build.did)
+        call = zone.submit("update_role", public_key(1), sender=member(1))
+        while self.network.status(call) is None:
+            self.network.tick()
+            self.network.answer_outcalls(role_answer(200))
+
+    def let_write(self) -> None:
+        """Has a member write to the zone, before the flow and all the while."""
+        self.join()
+        self.writer = Writer({"zone": Actor(self.network, self.zone, self.zone_build.did)}, burst=1)
+        self.writer.send()
+        self.network.settle()
+
     def submit_about(self, method: str, canister: Principal) -> Any:
         """Submits a management call about a canister as its controller."""
         payload = candid.encode([types.CANISTER_ID], [{"canister_id": canister.bytes}])
         where = {"CanisterId": base64.b64encode(canister.bytes).decode()}
         return self.network.submit(None, method, payload, TEAM, where)
-
-    def upgrade(self) -> None:
-        """Upgrades the factory as the tools do: stop, upgrade, start."""
-        self.network.stop(self.factory.id, sender=TEAM)
-        self.network.upgrade(self.factory.id, self.build.wasm, sender=TEAM)
-        self.network.start(self.factory.id, sender=TEAM)
 
 
 @dataclass(frozen=True)
@@ -142,6 +159,8 @@ class Flow:
     """What outcalls are answered with meanwhile."""
     seconds: int = 0
     """How long it takes after it was asked for."""
+    road: tuple[Fault, str] | None = None
+    """What goes wrong, and at which site, for the flow to be one at all: only what is called after that is its own."""
 
 
 def _nothing(_fleet: Fleet) -> None:
@@ -330,9 +349,16 @@ def _is_retired(fleet: Fleet) -> bool:
     return fleet.stage(fleet.zone.bytes) == "retired" and not fleet.network.exists(fleet.zone)
 
 
+def _shared(fleet: Fleet) -> None:
+    controllers = [fleet.factory.id, member(1)]
+    fleet.network.update_settings(fleet.zone, sender=fleet.factory.id, controllers=controllers)
+    assert fleet.factory.call("refresh_custody", fleet.zone.bytes, sender=member(1)) == ("ok", None)
+
+
 FLOWS += [
     Flow("a zone is handed over", _nothing_owed, _offer_to_creator, _is_sovereign),
     Flow("a zone is retired", _nothing, _retire, _is_retired),
+    Flow("a zone that its owner controls, too, is retired", _shared, _retire, _is_retired),
 ]
 
 
@@ -355,7 +381,8 @@ _LEDGER = """
 _TRANSFERRED = b"DIDL\x01\x6b\x01\xbc\x8a\x01\x7d\x01\x00\x00\x07"
 """`variant { Ok = 7 }`."""
 _LEDGER_WASM = canister(_LEDGER, {3000: _TRANSFERRED})
-HELPERS = (_LEDGER_WASM, payer_wasm(), RETURNER_WASM)
+NO_CODE = b"\0asm\1\0\0\0"
+HELPERS = (_LEDGER_WASM, payer_wasm(), RETURNER_WASM, NO_CODE)
 """Modules that flows install beside the factory's and the zones'."""
 
 

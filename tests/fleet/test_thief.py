@@ -244,7 +244,7 @@ def given_to(entries: list[dict[str, Any]], canisters: set[bytes]) -> int:
 @pytest.mark.localnet_only("moves cycles about")
 @pytest.mark.parametrize("seed", [0, 1, 2, 3] if IS_FULL else [0])
 def test_nothing_leaves_the_battery_but_what_the_policy_grants(factory_build: Built, zone_build: Built, seed: int):
-    fleet = Fleet.build_it(factory_build, zone_build.wasm)
+    fleet = Fleet.build_it(factory_build, zone_build)
     fleet.set_policy(sweep_seconds=6 * HOUR)
     set_policy(fleet.factory, lookup_cycles=LOOKUP_CYCLES)
     thief = Thief(fleet, zone_build, seed)
@@ -282,7 +282,7 @@ def prove(fleet: Fleet, number: int) -> Any:
 
 @pytest.mark.localnet_only("moves cycles about")
 def test_a_flood_of_lookups_shuts_no_owner_out(factory_build: Built, zone_build: Built):
-    fleet = Fleet.build_it(factory_build, zone_build.wasm)
+    fleet = Fleet.build_it(factory_build, zone_build)
     set_policy(fleet.factory, lookup_cycles=LOOKUP_CYCLES)
     thief = Thief(fleet, zone_build, 0)
     before = fleet.network.cycles(fleet.factory.id)

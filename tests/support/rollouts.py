@@ -40,8 +40,9 @@ def make_zones(factory: Actor, did: str, endings: Sequence[str]) -> dict[str, Ac
 class Writer:
     """A member who adds messages to zones all the time, and remembers what was acknowledged."""
 
-    def __init__(self, zones: dict[str, Actor]) -> None:
+    def __init__(self, zones: dict[str, Actor], burst: int = BURST) -> None:
         self.zones = zones
+        self.burst = burst
         self.acknowledged: dict[str, dict[int, bytes]] = {name: {} for name in zones}
         self.refusals: set[str] = set()
         self.sent = 0
@@ -50,7 +51,7 @@ class Writer:
     def send(self) -> None:
         """Sends a burst of messages to every zone: they are executed in between what else the round does."""
         for name, zone in self.zones.items():
-            for _ in range(BURST):
+            for _ in range(self.burst):
                 self.sent += 1
                 text = b"message %d" % self.sent
                 try:
