@@ -1,6 +1,6 @@
 """The factory's Candid interface: rollouts of a release, owners' consent, and how far each child's change got."""
 
-from kybra import Opt, Principal, ic, nat, nat32, query, update
+from kybra import Opt, Principal, ic, nat, nat32, query, text, update
 
 from factory.candid_types import AckResult
 from factory.changes import ENDED, OPEN, STEP_NAMES, WAITING, Change
@@ -137,6 +137,27 @@ def accept_release(canister: Principal, release: nat) -> AckResult:
         again.former_outcome = WAITING
         fault = begin(canister.bytes, again)
         return {"err": f"accepted, but {fault}"} if fault else {"ok": None}
+    return {"ok": None}
+
+
+@update(guard=refuse_anonymous)
+def accept_reinstall(canister: Principal, release: nat, repeated: text) -> AckResult:
+    """Lets the factory wipe a shared child with a release within a day, once; each of its owners has to.
+
+    `repeated` is the canister's id once more.
+    """
+    child = children.get(canister.bytes)
+    if child is None or not child.is_owner(ic.caller().bytes):
+        return {"err": NOT_AN_OWNER}
+    if child.custody != SHARED:
+        return {"err": "only a shared canister waits for its owners' consent"}
+    found = releases.with_version(release)
+    if found is None:
+        return {"err": f"there is no release {release}"}
+    if repeated != canister.to_str():
+        return {"err": f"everything in {canister.to_str()} would be lost: repeat its principal, got {repeated[:64]!r}"}
+    note("accept_reinstall", canister.bytes, str(release))
+    rollouts.agree_to_wipe(canister.bytes, found[0], ic.caller().bytes, ic.time())
     return {"ok": None}
 
 

@@ -104,6 +104,11 @@ def examine_and_install(canister: bytes, chosen: Chosen, arg: bytes, may_wipe: b
         return fault
     mode = REINSTALL if child.module_hash else INSTALL
     is_flagged = mode == REINSTALL and not may_wipe
+    if mode == REINSTALL and may_wipe:
+        fault = rollouts.wiping_fault(child, canister, chosen.wasm_hash, ic.time())
+        if fault:
+            return fault
+        rollouts.wiped(canister)
     if is_flagged:
         fault = yield content_fault(canister, child.module_hash)
         if fault:

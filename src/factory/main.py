@@ -75,6 +75,7 @@ from factory.api_index import get_zone, get_zones_by_creator, get_zones_by_id, l
 from factory.api_install import canister_status, install_code, reinstall_code, start_canister, upgrade_code
 from factory.api_rollout import (
     abort_rollout,
+    accept_reinstall,
     accept_release,
     allow_code,
     get_code_change,

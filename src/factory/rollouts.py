@@ -8,8 +8,9 @@ record and from the children's changes (`changes`). Not for making the steps (`c
                            | u32 at a time | u32 failures to pause at | u32 failures since it went on | u64 started at
                            | u64 ended at | 8 u32 children by outcome | u8 walks over the children begun
                            | u8 length, last child taken | u16 length, why it pauses
-    consents  u8 kind (1: an owner accepted a release, 2: a controller allowed code) | canister
-              -> 32 hash | u64 until, 0 for ever | principal who said so
+    consents  u8 kind (1: an owner accepted a release, 2: a controller allowed code, 3: owners let it wipe the child)
+              | canister -> 32 hash | u64 until, 0 for ever | who said so: a principal, of kind 3 u8 length, principal
+                each
 """
 
 import struct
@@ -36,6 +37,8 @@ HEAD = struct.Struct("<BBQQ32sIIIIQQ8IB")
 
 ACCEPTED = b"\x01"
 ALLOWED = b"\x02"
+WIPING = b"\x03"
+WIPING_FOR = 86_400 * 1_000_000_000
 ALLOWED_FOR = 3_600 * 1_000_000_000
 CONSENT = struct.Struct("<32sQ")
 
@@ -197,6 +200,45 @@ class Rollouts:
             return False
         allowed, until = CONSENT.unpack_from(stored)
         return allowed == wasm_hash and now < until
+
+    def agree_to_wipe(self, canister: bytes, wasm_hash: bytes, owner: bytes, now: int) -> None:
+        """An owner of a shared child lets a release wipe it, within a day of the first owner who does."""
+        until, owners = self._wiping(canister, wasm_hash, now)
+        if owner not in owners:
+            owners.append(owner)
+        said = b"".join([bytes([len(one)]) + one for one in owners])
+        self._consents.insert(WIPING + canister, CONSENT.pack(wasm_hash, until) + said)
+
+    def wiping_fault(self, child: Child, canister: bytes, wasm_hash: bytes, now: int) -> str:
+        """Why this code may not wipe a child that the factory controls, or ""; all owners of a shared one agree."""
+        if child.custody == MANAGED:
+            return ""
+        _, agreed = self._wiping(canister, wasm_hash, now)
+        missing = [owner for owner in child.owners if owner not in agreed]
+        if not missing:
+            return ""
+        return (
+            f"{len(missing)} of {len(child.owners)} owners have yet to agree that all the canister holds is lost: "
+            "each has to call accept_reinstall within a day"
+        )
+
+    def wiped(self, canister: bytes) -> None:
+        """What owners agreed to is being done: it counts for nothing more."""
+        self._consents.remove(WIPING + canister)
+
+    def _wiping(self, canister: bytes, wasm_hash: bytes, now: int) -> tuple[int, list[bytes]]:
+        """Until when consents to wiping with this code count, and who gave them."""
+        stored = self._consents.get(WIPING + canister)
+        agreed, until = CONSENT.unpack_from(stored) if stored is not None else (b"", 0)
+        if stored is None or agreed != wasm_hash or now >= until:
+            return now + WIPING_FOR, []
+        owners = []
+        at = CONSENT.size
+        while at < len(stored):
+            end = at + 1 + stored[at]
+            owners.append(stored[at + 1 : end])
+            at = end
+        return until, owners
 
     def custody_fault(self, child: Child, canister: bytes, wasm_hash: bytes) -> str:
         """Why the factory may not put this code on a child it controls, or ""."""

@@ -27,4 +27,4 @@ ended_map = StableBTreeMap[blob, blob](memory_id=8, max_key_size=48, max_value_s
 allowed_map = StableBTreeMap[blob, blob](memory_id=10, max_key_size=48, max_value_size=24)
 owner_acts_map = StableBTreeMap[nat64, blob](memory_id=22, max_key_size=16, max_value_size=700)
 changes_map = StableBTreeMap[blob, blob](memory_id=20, max_key_size=48, max_value_size=800)
-consents_map = StableBTreeMap[blob, blob](memory_id=21, max_key_size=48, max_value_size=96)
+consents_map = StableBTreeMap[blob, blob](memory_id=21, max_key_size=48, max_value_size=400)

@@ -26,6 +26,7 @@ _ACCEPT, _CANCEL, _WAIVE, _REFRESH = (
 _REPAY = Method("repay", [c.PRINCIPAL], [c.variant(ok=c.NAT, err=c.TEXT)])
 _RETIRE = Method("retire_child", [c.PRINCIPAL, c.TEXT], [c.variant(ok=c.NAT, err=c.TEXT)])
 _ACCEPT_RELEASE = Method("accept_release", [c.PRINCIPAL, c.NAT], [_ACK])
+_ACCEPT_REINSTALL = Method("accept_reinstall", [c.PRINCIPAL, c.NAT, c.TEXT], [_ACK])
 
 Send = Callable[[bytes, str, bytes, int], bytes]
 """Makes a call with cycles: callee, method, argument, cycles; returns the reply."""
@@ -49,6 +50,11 @@ class Custody:
     def accept(self, zone: bytes) -> None:
         """Accept a zone that was offered to the caller; the last acceptance carries the transfer out."""
         self._acknowledged(_ACCEPT, zone)
+
+    def accept_reinstall(self, zone: bytes, release: int, again: str) -> None:
+        """Let the factory wipe a shared zone with a release, once within a day; `again` is its canister once more."""
+        answer = _ACCEPT_REINSTALL(self.agent, self.canister, zone, release, again)
+        ok_or_raise(_ACCEPT_REINSTALL.name, answer)
 
     def cancel(self, zone: bytes) -> None:
         """Take back an offer, and the caller's wish to retire the zone. For its owners."""

@@ -175,6 +175,33 @@ def test_a_shared_child_waits_for_an_owner(factory, shared, next_release):
     assert shared.call("get_version") == 1001
 
 
+def test_a_shared_child_is_wiped_only_when_each_owner_agreed_to_that(factory, shared, zone_build, network):
+    argument = init_argument(zone_build.did, zone_init(cycles_requester_id=factory.id.bytes))
+    target = shared.id.bytes, shared.id.to_str(), factory.call("get_release")["wasm_hash"], argument
+    assert "call accept_release" in refused(factory, "reinstall_code", *target)
+    assert factory.call("accept_release", shared.id.bytes, 1000, sender=member(1)) == ("ok", None)
+    assert "2 of 2 owners have yet to agree that all the canister holds is lost" in refused(
+        factory, "reinstall_code", *target
+    )
+    wipe = shared.id.bytes, 1000, shared.id.to_str()
+    assert "not an owner" in factory.call("accept_reinstall", *wipe, sender=member(3))[1]
+    assert "not an owner" in factory.call("accept_reinstall", *wipe, sender=TEAM)[1]
+    assert (
+        "would be lost: repeat its principal"
+        in factory.call("accept_reinstall", shared.id.bytes, 1000, "yes", sender=member(1))[1]
+    )
+    assert factory.call("accept_reinstall", *wipe, sender=member(1)) == ("ok", None)
+    assert "1 of 2 owners" in refused(factory, "reinstall_code", *target)
+    network.advance(86_400)
+    assert factory.call("accept_reinstall", *wipe, sender=member(2)) == ("ok", None)
+    assert "1 of 2 owners" in refused(factory, "reinstall_code", *target), "the first consent is over"
+    assert shared.call("my_role", sender=member(1)) > 0
+    assert factory.call("accept_reinstall", *wipe, sender=member(1)) == ("ok", None)
+    assert admin(factory, "reinstall_code", *target) is None
+    assert shared.call("my_role", sender=member(1)) == 0
+    assert "2 of 2 owners" in refused(factory, "reinstall_code", *target), "it counted once"
+
+
 def test_a_sovereign_child_is_left_to_its_owners(factory, shared, next_release, network):
     network.update_settings(shared.id, sender=factory.id, controllers=[member(1)])
     digest = publish(factory, next_release, 1001)

@@ -118,6 +118,13 @@ def test_owners_are_named_where_their_custody_stands_against_it(tool: Tool) -> N
     tool.json("custody", "accept-release", zone, "--release", str(version))
     assert tool.json("fleet", "upgrade", zone)["upgrades"][0]["fault"] is None
 
+    code, said = tool.error("fleet", "reinstall", zone, "--again", zone)
+    assert (code, "1 of 1 owners have yet to agree that all the canister holds is lost" in said) == (3, True)
+    wipe = f"zones custody accept-reinstall {zone} --release {version} --again {zone}"
+    assert f"(each does: {wipe})" in said
+    tool.json(*wipe.split()[1:])
+    tool.json("fleet", "reinstall", zone, "--again", zone)
+
     assert tool.json("custody", "offer", zone, "--custody", "sovereign", "--owner", owner)["custody"] == "sovereign"
     for command in (["upgrade", zone], ["install", zone], ["reinstall", zone, "--again", zone]):
         code, said = tool.error("fleet", *command)

@@ -116,7 +116,17 @@ def register(commands: Subparsers, add: Add) -> None:
         _accept_release,
         " --release 1001",
     )
-    release.add_argument("--release", required=True, type=checked(checks.positive), metavar="VERSION", help="which one")
+    wipe = added(
+        "accept-reinstall",
+        "let the factory wipe a zone that it controls together with owners, once; each of them has to",
+        _accept_reinstall,
+        f" --release 1001 --again {_EXAMPLE_ZONE}",
+    )
+    wipe.add_argument("--again", metavar="CANISTER", help="the zone's canister once more, in full")
+    for command in (release, wipe):
+        command.add_argument(
+            "--release", required=True, type=checked(checks.positive), metavar="VERSION", help="which one"
+        )
 
 
 def _show(context: Context) -> Result:
@@ -168,10 +178,24 @@ def _retire(context: Context) -> Result:
 
 
 def _accept_release(context: Context) -> Result:
+    return _consent(context, lambda desk, zone, release: desk.custody.accept_release(zone, release))
+
+
+def _accept_reinstall(context: Context) -> Result:
+    def accept(desk: Desk, zone: bytes, release: int) -> None:
+        again = context.options.again
+        desk.check_again(zone, again)
+        desk.custody.accept_reinstall(zone, release, again)
+
+    return _consent(context, accept)
+
+
+def _consent(context: Context, accept: Callable[[Desk, bytes, int], None]) -> Result:
+    """Consent to a release and show which."""
     desk = Desk(context, signed=True)
     canister, release = desk.canister(context.options.zone), context.options.release
     with explaining(context.options.identity):
-        desk.custody.accept_release(canister, release)
+        accept(desk, canister, release)
     row = {"canister": to_text(canister), "release": release}
     table = Table([Column(key, key) for key in row], [row])
     return desk.listing("accepted", table, "")

@@ -205,11 +205,13 @@ def _advised(desk: Desk, canister: bytes, code: Code) -> Iterator[None]:
         if code.release is None
         else f"an owner does: zones custody accept-release {name} --release {code.release}"
     )
+    wiping = f"zones custody accept-reinstall {name} --release {code.release} --again {name}"
     advice = {
         "is no release: a controller": f"that is: zones fleet allow-code {name} {digest}; or publish it",
         "does not control": owners,
         "its owners alone keep": owners,
         "call accept_release": consent,
+        "call accept_reinstall": f"each does: {wiping}",
         "reinstall_code wipes it": f"all of it would be lost with: zones fleet reinstall {name} --again {name}",
         "is being changed": told,
         "get_code_change tells": told,
