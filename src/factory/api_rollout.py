@@ -140,7 +140,7 @@ def accept_release(canister: Principal, release: nat) -> AckResult:
     return {"ok": None}
 
 
-@update(guard=refuse_anonymous)
+@update(guard=require_signature)
 def accept_reinstall(canister: Principal, release: nat, repeated: text) -> AckResult:
     """Lets the factory wipe a shared child with a release within a day, once; each of its owners has to.
 
