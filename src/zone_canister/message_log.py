@@ -66,9 +66,10 @@ class MessageLog:
         Of each page from one of its first 8 messages on every 5th to 12th: `chance`, which nobody knew when they were
         stored, says which. So no order of keys keeps the messages of one from being samples.
         """
-        samples, first_id = self.index.samples, self.state.first_id
-        end = self.state.next_page - self.state.is_open
-        number = max(samples.next_page, self.state.first_page)
+        samples, state = self.index.samples, self.state
+        end = state.next_page - state.is_open
+        # Pages that wait to be removed may be what is left of a record.
+        number = max(samples.next_page, self.page_number(state.first_id) if state.count else end)
         last = min(end, number + most_pages)
         while number < last:
             page = Page(self._pages.get(number) or b"")
@@ -81,7 +82,7 @@ class MessageLog:
             if not first:
                 samples.take([self.span_ends(number, page)[-82:-41]], page.first_id, step)
             number = self.page_after(number)
-        samples.moved_to(number, first_id)
+        samples.moved_to(number, state.first_id)
         return number >= end
 
     def usage(self) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tests.support.message_model import LAST, MessageModel
 from zone_canister.message_log import INDEX_BYTES, PAGE_RESERVED_BYTES
@@ -65,6 +65,7 @@ class MessageMachine(RuleBasedStateMachine):
         self.model = MessageModel()
         self.max_bytes, self.most, self.age = MIB, 0, 0
         self.over_limits = False
+        self.saved: list[tuple[Any, dict[str, Any]]] = []
 
     # What a subclass supplies -------------------------------------------------------------------------
 
@@ -100,6 +101,14 @@ class MessageMachine(RuleBasedStateMachine):
         """An upgrade, with what `pre_upgrade` leaves or without it."""
         raise NotImplementedError
 
+    def snapshot(self) -> Any:
+        """What `load` needs to go back to how things are now."""
+        raise NotImplementedError
+
+    def load(self, snapshot: Any) -> None:
+        """Goes back to a snapshot; the time is not taken back."""
+        raise NotImplementedError
+
     # Rules --------------------------------------------------------------------------------------------
 
     @rule(batch=st.lists(pairs, max_size=12), copies=st.sampled_from([1, 1, 1, 25]), sender=st.integers(0, 2))
@@ -124,9 +133,7 @@ class MessageMachine(RuleBasedStateMachine):
         full = reads.usage + most_bytes > self.max_bytes
         crowded = self.most > 0 and len(before.messages) + len(added) > self.most
         self.reconcile(may_evict=self.over_limits or (bool(added) and (full or crowded)))
-        if not self.over_limits:
-            assert self.reads().usage <= self.max_bytes
-            assert not self.most or self.reads().count <= self.most
+        self.over_limits = self.over_limits and self.exceeds_limits()
 
     @rule(
         max_bytes=st.sampled_from([MIB, MIB, 2 * MIB]),
@@ -138,8 +145,8 @@ class MessageMachine(RuleBasedStateMachine):
         self.reconcile(may_evict=False)
         self.change_limits(max_bytes, most, age)
         self.max_bytes, self.most, self.age = max_bytes, most, age
-        self.over_limits = True
         self.reconcile(may_evict=False)
+        self.over_limits = self.exceeds_limits()
 
     @rule(seconds=st.sampled_from([1, 7, 60]))
     def pass_time(self, seconds: int) -> None:
@@ -160,14 +167,38 @@ class MessageMachine(RuleBasedStateMachine):
     def work(self, pages: int) -> None:
         """The background does a step."""
         self.reclaim(pages)
-        self.over_limits = self.over_limits and self.reads().pending_since() is not None
-        self.reconcile(may_evict=True)
+        self.reconcile(may_evict=self.over_limits)
+        self.over_limits = self.over_limits and self.exceeds_limits()
+        assert pages < 500 or not self.over_limits
 
     @rule(hint=st.booleans(), pages_at_once=st.sampled_from([1, 10**6]))
     def upgrade(self, hint: bool, pages_at_once: int) -> None:
         """The code is replaced by the same code."""
         self.replace_code(hint, pages_at_once)
         self.reconcile(may_evict=self.over_limits)
+
+    @precondition(lambda self: len(self.saved) < 3)
+    @rule()
+    def take_snapshot(self) -> None:
+        """Keeps everything as it is now."""
+        names = ("model", "max_bytes", "most", "age", "over_limits")
+        self.saved.append((self.snapshot(), {name: copy.deepcopy(getattr(self, name)) for name in names}))
+
+    @precondition(lambda self: self.saved)
+    @rule(which=st.integers(0, 2))
+    def load_snapshot(self, which: int) -> None:
+        """Goes back to what was kept: later messages are gone, time has passed."""
+        snapshot, state = self.saved[which % len(self.saved)]
+        self.load(snapshot)
+        for name, value in copy.deepcopy(state).items():
+            setattr(self, name, value)
+        self.reconcile(may_evict=False)
+
+    def exceeds_limits(self) -> bool:
+        """Whether more is stored than the limits allow, which only lowering them may bring about."""
+        reads = self.reads()
+        stored = reads.max_id + 1 - reads.head()["first_id"]
+        return reads.usage > self.max_bytes or 0 < self.most < stored
 
     def reconcile(self, *, may_evict: bool) -> None:
         """The model learns what the store evicted; the store may evict the oldest alone, and not without a reason."""
@@ -232,6 +263,11 @@ class MessageMachine(RuleBasedStateMachine):
             assert hashlib.sha256(value + context + gone + marks).digest() == next_value
         if first_id == head["first_id"]:
             assert groups[0][1] == head["anchor"]
+
+    @invariant()
+    def nothing_exceeds_the_limits(self) -> None:
+        """Unless they were lowered and the background has not come round to it."""
+        assert self.over_limits or not self.exceeds_limits()
 
     @invariant()
     def usage_is_whole_pages_and_the_index(self) -> None:

@@ -140,6 +140,16 @@ def test_an_open_page_and_what_was_looked_at_before_are_left_alone():
     assert ids[-1] < zone.store.directory.first_id(zone.store.state.next_page - 1)
 
 
+def test_what_is_left_of_a_large_message_that_is_being_removed_is_passed_over():
+    zone = Zone()
+    add(zone.store, [(key_of(1), bytes(30_000)), (key_of(2), b"small"), (key_of(1), bytes(7_000))], SENDER, 1)
+    zone.store.move_first(2)
+    assert zone.store.reclaim(1, 2)
+    zone.sample(1)
+    assert zone.store.index.samples.next_page == zone.store.state.next_page
+    assert Reader(zone.store, 1).oldest_of_key(key_of(1), 1) == 3
+
+
 def test_samples_of_messages_that_are_gone_are_forgotten():
     zone = Zone()
     zone.store.limits.change(MIB, None, None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import struct
 from typing import Any
@@ -15,6 +14,7 @@ from tests.support.effort import examples
 from tests.support.maps import FakeMap, maps_of
 from tests.support.message_machine import KEYS, MessageMachine, Pairs
 from tests.support.message_model import LAST
+from tests.support.rollback import remember, restored
 from tests.support.stores import Reads, add, message_store
 from zone_canister.message_batch import batch_fault
 from zone_canister.message_eviction import Refused
@@ -59,10 +59,11 @@ class StoreMachine(MessageMachine):
     def change_limits(self, max_bytes: int, most: int, age: int) -> None:
         self.store.expire(self.now)
         assert self.store.limits.change(max_bytes, most, age) == ""
+        self.store.note_pending(self.now)
 
     def prune_to(self, up_to_id: int) -> None:
         self.store.move_first(up_to_id + 1)
-        self.store.state.save()
+        self.store.note_pending(self.now)
 
     def reclaim(self, most_pages: int) -> None:
         more = self.store.reclaim(self.now, most_pages)
@@ -76,6 +77,12 @@ class StoreMachine(MessageMachine):
         while not self.store.index_more(pages_at_once):
             pass
 
+    def snapshot(self) -> Any:
+        return remember((self.store, self.maps))
+
+    def load(self, snapshot: Any) -> None:
+        self.store, self.maps = restored(snapshot)
+
     @invariant()
     def usage_is_what_the_formula_says(self) -> None:
         state = self.store.state
@@ -84,64 +91,7 @@ class StoreMachine(MessageMachine):
 
 
 TestTheStore = StoreMachine.TestCase
-TestTheStore.settings = settings(max_examples=examples(40), stateful_step_count=25, deadline=None)
-
-
-class Fault(Exception):
-    """A stable map's write that failed."""
-
-
-class FaultyMap(FakeMap):
-    """A map whose writes fail once a common counter runs out."""
-
-    left = -1
-
-    def _count(self) -> None:
-        if FaultyMap.left == 0:
-            raise Fault
-        FaultyMap.left -= 1
-
-    def insert(self, key: Any, value: Any) -> Any:
-        self._count()
-        return super().insert(key, value)
-
-    def remove(self, key: Any) -> Any:
-        self._count()
-        return super().remove(key)
-
-
-def test_after_a_fault_at_any_write_the_store_is_as_before():
-    maps = maps_of("zone_canister")
-    for found in vars(maps).values():
-        found.__class__ = FaultyMap
-    store = message_store(maps)
-    store.limits.change(MIB, None, None)
-    for number in range(160):
-        add(store, [(KEYS[number % 3], bytes([number]) * 6_000)], SENDER, number)
-    batch = [(KEYS[0], bytes([7, number]) * 1_500) for number in range(30)] + [(KEYS[1], bytes(30_000))]
-    before = copy.deepcopy(maps)
-    state = vars(message_store(copy.deepcopy(before)).state)
-    writes = 0
-    while True:
-        tried = copy.deepcopy(before)
-        faulty = message_store(tried)
-        faulty.index_more(10**6)
-        FaultyMap.left = writes
-        try:
-            faulty.add(faulty.prepare(batch), SENDER, 1_000)
-        except Fault:
-            # As the platform does: a trap takes the stable maps back, and the heap with them.
-            FaultyMap.left = -1
-            again = message_store(before)
-            assert {name: value for name, value in vars(again.state).items() if name != "_states"} == {
-                name: value for name, value in state.items() if name != "_states"
-            }
-            writes += 1
-            continue
-        break
-    FaultyMap.left = -1
-    assert writes > 20
-    assert faulty.state.evicted > 0
+TestTheStore.settings = settings(max_examples=examples(60), stateful_step_count=50, deadline=None)
 
 
 def test_an_empty_store_answers_every_read_with_nothing():
@@ -190,6 +140,39 @@ def test_a_message_as_large_as_a_reply_still_leaves_in_one_of_its_own():
     assert message is not None
     assert (message["ciphertext"], message["next_msg_id"]) == (large, 2)
     assert len(large) > REPLY_BYTES
+
+
+class CountedMap(FakeMap):
+    """A map that counts what is read of it."""
+
+    read = 0
+
+    def get(self, key: Any) -> Any:
+        CountedMap.read += 1
+        return super().get(key)
+
+
+@pytest.mark.parametrize("size", [6_000, 6_144 - 60, 6_144 * 2 - 60, 6_144 * 2 - 150, 200_000])
+def test_what_is_asked_of_large_messages_but_their_ciphertexts_is_read_from_few_pages(size):
+    maps = maps_of("zone_canister")
+    store = message_store(maps)
+    # Sizes around those where the end of a record lies on two pages.
+    texts = [bytes([number]) * (size + number) for number in range(40)]
+    add(store, [(KEYS[number % 2], text) for number, text in enumerate(texts)], SENDER, 1)
+    maps.message_pages_map.__class__ = CountedMap
+    store, CountedMap.read = message_store(maps), 0
+    while not store.index_more(10):
+        pass
+    assert CountedMap.read <= 3 * len(texts)
+    CountedMap.read = 0
+    while not store.sample_more(10, 1):
+        pass
+    assert CountedMap.read <= 3 * len(texts)
+    reads, CountedMap.read = Reads(store, 1), 0
+    metas = reads.metas(0, LAST)
+    assert CountedMap.read <= 3 * len(texts)
+    assert [meta["hash"] for meta in metas] == [hashlib.sha256(text).digest() for text in texts]
+    assert [message["ciphertext"] for message in reads.by_range(0, 3)] == texts[:3]
 
 
 def test_a_key_of_another_size_is_refused_with_the_contracts_text():

@@ -1,0 +1,30 @@
+"""How the platform undoes a call that traps, on the host: stable maps and heap are as they were before it.
+
+Whatever takes part, stores and the stand-ins for their maps alike, is kept as one object: what they share stays shared.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import pickle
+import struct
+from typing import Any, cast
+
+
+def remember(parts: Any) -> bytes:
+    """Everything that hangs together with these objects, to be made again by `restored`."""
+    return pickle.dumps(parts)
+
+
+def restored(kept: bytes) -> Any:
+    """The objects again as they were when they were remembered."""
+    return pickle.loads(kept)
+
+
+def _view(data: bytes, code: str) -> memoryview:
+    return memoryview(bytearray(data)).cast(cast(Any, code))
+
+
+# What pickle leaves out and the stores hold: packed tables, and formats.
+copyreg.pickle(memoryview, lambda view: (_view, (view.tobytes(), view.format)))
+copyreg.pickle(struct.Struct, lambda found: (struct.Struct, (found.format,)))
