@@ -75,6 +75,8 @@ def find_or_make(asked: Creation, call_token: bytes | None, public_key: bytes | 
     known = creations.get(number)
     if known is not None:
         fault = known_fault(number, known, asked)
+        if not fault and known.stage == LIVE and public_key is not None and not known.proven:
+            fault = yield prove_later(number, asked, call_token, public_key)
         if fault or known.stage == LIVE:
             return b"" if fault else known.canister, fault
         fault = yield finish(number, call_token, False)
@@ -88,6 +90,36 @@ def find_or_make(asked: Creation, call_token: bytes | None, public_key: bytes | 
     fault = yield finish(number, call_token, True)
     made = creations.get(number)
     return b"" if fault or made is None else made.canister, fault
+
+
+def prove_later(number: int, asked: Creation, call_token: bytes | None, public_key: bytes) -> Async[text]:
+    """Has the proof checked of a zone that was created without one; returns why it is not proven, or ""."""
+    fault = sponsored_fault(number, asked.zone_id)
+    if fault:
+        return fault
+    fault = yield prove(asked, call_token, public_key)
+    fault = fault or sponsored_fault(number, asked.zone_id)
+    known = creations.get(number)
+    child = None if known is None else children.get(known.canister)
+    if fault or known is None or child is None or child.stage != CHILD_LIVE:
+        return fault or f"zone {asked.zone_id} is being retired"
+    known.proven = child.proven = True
+    creations.put(number, known, ic.time())
+    children.put(known.canister, child)
+    if known.funding == SPONSORED:
+        creations.claim_sponsorship(known.zone_id, number)
+    be_canonical(known)
+    return ""
+
+
+def sponsored_fault(number: int, zone_id: str) -> str:
+    """Why a creation is no proven one of a zone_id that was sponsored for another creation, or ""."""
+    known, earlier = creations.get(number), creations.sponsored_for(zone_id)
+    if earlier in (0, number) or (known is not None and known.funding == FUNDED):
+        return ""
+    return (
+        f"zone {zone_id} had its sponsored canister (creation {earlier}): another one that is sponsored stays unproven"
+    )
 
 
 def known_fault(number: int, known: Creation, asked: Creation) -> str:
@@ -262,6 +294,11 @@ def register(number: int) -> None:
     child.stage = CHILD_LIVE
     children.put(creation.canister, child)
     battery.register(creation.canister, ic.time())
+    be_canonical(creation)
+
+
+def be_canonical(creation: Creation) -> None:
+    """Makes a creation's canister the canonical one of its zone_id if it is proven and there is none yet."""
     if creation.proven and not creations.canonical(creation.zone_id):
         creations.set_canonical(creation.zone_id, creation.canister)
 

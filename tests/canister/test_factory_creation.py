@@ -151,6 +151,50 @@ def test_a_proven_owner_has_a_share_of_his_own_and_one_sponsored_zone(factory):
     assert (label, "had its sponsored canister (creation 2)" in fault) == ("err", True), fault
 
 
+def test_a_zone_that_is_there_is_proven_by_asking_again_with_a_key(factory):
+    label, made = factory.call("create_zone", wish(), sender=member(1))
+    assert label == "ok"
+    zone = made["canister"]
+
+    def told() -> tuple[bool, bool, bytes | None]:
+        canonical = factory.call("get_zones_by_id", ZONE_ID, 0, 9)["canonical"]
+        return factory.call("get_zone", zone)["proven"], factory.call("get_creation", 1)["proven"], canonical
+
+    label, fault = prove(factory, 1, 399)
+    assert (label, "gives your key the role 399" in fault, told()) == ("err", True, (False, False, None))
+    wrong = {"public_key": public_key(2)}
+    assert "is not the caller's" in factory.call("create_zone", wish(**wrong), sender=member(1))[1]
+    label, fault = factory.call("create_zone", wish(public_key=public_key(1), rpc_path="/x"), sender=member(1))
+    assert (label, "ask with the same arguments" in fault) == ("err", True)
+    factory.network.advance(61)
+    assert prove(factory, 1, 400) == ("ok", made)
+    assert told() == (True, True, zone)
+    used = factory.call("get_creation_policy")
+    assert [used[share]["creations_used"] for share in ("proven", "unproven")] == [0, 1]
+    # Nobody is asked again, and nothing is asked where it could prove nothing.
+    assert factory.call("create_zone", wish(public_key=public_key(1)), sender=member(1)) == ("ok", made)
+    assert factory.call("create_zone", wish(), sender=member(2))[0] == "ok"
+    label, fault = factory.call("create_zone", wish(public_key=public_key(2)), sender=member(2))
+    assert (label, "had its sponsored canister (creation 1)" in fault) == ("err", True)
+    label, fault = factory.call("create_zone", wish(public_key=public_key(3)), sender=member(3))
+    assert (label, "had its sponsored canister (creation 1)" in fault) == ("err", True)
+
+
+def test_of_two_zones_whose_proofs_are_asked_for_at_once_one_is_proven(factory):
+    calls = []
+    for number in (1, 2):
+        assert factory.call("create_zone", wish(), sender=member(number))[0] == "ok"
+    for number in (1, 2):
+        calls.append(factory.submit("create_zone", wish(public_key=public_key(number)), sender=member(number)))
+    for _ in calls:
+        factory.network.answer(factory.network.next_outcall(), role_answer(400))
+    labels = [factory.wait("create_zone", call)[0] for call in calls]
+    assert sorted(labels) == ["err", "ok"]
+    zones = factory.call("get_zones_by_id", ZONE_ID, 0, 9)
+    proven = [zone["canister"] for zone in zones["zones"] if zone["proven"]]
+    assert proven == [zones["canonical"]]
+
+
 def test_a_role_below_an_owners_proves_nothing_and_costs_no_creation(factory):
     label, fault = prove(factory, 1, 399)
     assert (label, "gives your key the role 399, an owner has 400" in fault) == ("err", True)

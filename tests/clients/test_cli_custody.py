@@ -202,6 +202,14 @@ def test_a_zone_is_created_with_owners_and_a_proof(tool: Tool) -> None:
     zone = tool.json("create", "--prove", "--owner", bob)
     shown = tool.json("custody", "show", zone["canister"])
     assert (shown["proven"], shown["owners"], shown["custody"]) == (True, [bob], "managed")
+    late = tool.json("create")
+    assert tool.json("custody", "show", late["canister"])["proven"] is False
+    again = tool.json("create", "--zone-id", late["zone_id"], "--prove", "--identity", "bob")
+    assert again["canister"] != late["canister"]  # a creator's zone is his own
+    assert tool.json("create", "--zone-id", again["zone_id"], "--identity", "bob")["canister"] == again["canister"]
+    assert tool.json("custody", "show", again["canister"])["proven"] is True
+    code, error = tool.error("create", "--zone-id", late["zone_id"], "--prove")
+    assert (code, f"zone {late['zone_id']} had its sponsored canister" in error) == (3, True)
     assert tool.json("fleet", "policy", "--distrust", NODE)["policy"]["trusted_nodes"] == nodes[:-1]
     code, error = tool.error("fleet", "policy", "--distrust", NODE)
     assert (code, f"'{NODE}' is not asked for proofs (these are: {nodes[0]}" in error) == (1, True)
@@ -216,6 +224,15 @@ def test_a_zone_is_created_with_owners_and_a_proof(tool: Tool) -> None:
     assert (code, "the factory has no creation 999" in error) == (1, True)
     code, error = tool.error("fleet", "creation", zone["zone_id"], "--identity", "bob")
     assert (code, f"bob has asked for no zone {zone['zone_id']}" in error) == (1, True)
+
+
+def test_a_zone_is_proven_after_its_creation(tool: Tool) -> None:
+    zone = tool.json("create", "--identity", "carol")
+    tool.json("fleet", "policy", "--trust", NODE)
+    proven = tool.json("create", "--zone-id", zone["zone_id"], "--prove", "--identity", "carol")
+    assert proven["canister"] == zone["canister"]
+    assert tool.json("custody", "show", zone["zone_id"])["proven"] is True
+    tool.json("fleet", "policy", "--distrust", NODE)
 
 
 def test_admins_and_controllers_decide_for_single_zones(tool: Tool) -> None:
