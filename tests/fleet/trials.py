@@ -187,12 +187,14 @@ def assert_kept(fleet: Fleet, probe: Probe) -> None:
     back."""
     if fleet.writer is not None and not is_hopeless(fleet, probe):
         assert fleet.writer.lost() == []
-    checked = cleared = False
+    started = checked = cleared = False
     for made in probe.calls:
         step = made.site.split(":")[0]
         if step == "change_flow.flag_step":
-            checked = cleared = False
-        checked = checked or step == "change_flow.check_step"
+            started = checked = cleared = False
+        started = started or step == "change_flow.start_step"
+        # The check begins with reading what runs; when that can't be read, the check has failed.
+        checked = checked or (started and step in ("examination.examine", "change_flow.check_step"))
         cleared = cleared or step == "change_flow.clear_step"
         assert step != "change_flow.load_step" or (checked and not cleared), "a snapshot was loaded"
 
