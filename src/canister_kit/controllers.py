@@ -12,6 +12,8 @@ from kybra import StableBTreeMap, blob, text
 
 SECOND = 1_000_000_000
 REFRESH_INTERVAL = 60 * SECOND
+# Whoever was a controller keeps for so long what controllers may do; who lost that can be replaced, data cannot.
+MOST_AGE = 86_400 * SECOND
 READ_AT = struct.Struct("<Q")
 CONTROLLERS_KEY = "controllers"
 
@@ -34,6 +36,10 @@ class ControllerCache:
             controllers.append(stored[at + 1 : end])
             at = end
         return controllers
+
+    def current(self, now: int) -> list[bytes]:
+        """The controllers, unless they were read more than a day before `now` (ns): then nobody is known as one."""
+        return self.all() if now - self.read_at() <= MOST_AGE else []
 
     def read_at(self) -> int:
         """When they were read (ns), 0 for never."""

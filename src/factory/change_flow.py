@@ -155,7 +155,11 @@ def fuel_step(work: Work) -> Async[text]:
 
 
 def flag_step(work: Work) -> Async[text]:
-    """Has the child refuse what would change it."""
+    """Has the child refuse what would change it, once it has read who may ask for that.
+
+    Its controllers may have changed since it read them; whether it could read them is seen by what it answers then.
+    """
+    yield zone(work.canister).refresh_controllers()
     answer = yield zone(work.canister).set_maintenance({"on": True, "restoring": False})
     fault = result_fault("setting the maintenance flag", answer)
     if not fault:

@@ -84,9 +84,10 @@ def require_admin_with_code() -> GuardResult:
 
 def require_controller() -> GuardResult:
     """Lets the factory's controllers through, as they were read last."""
-    known = controllers.all()
+    known = controllers.current(ic.time())
     if not known:
-        return refuse("The factory does not know its controllers yet: call refresh_controllers once")
+        when = "for more than a day" if controllers.read_at() else "yet"
+        return refuse(f"The factory does not know its controllers {when}: call refresh_controllers once")
     refusal = "" if ic.caller().bytes in known else "Unauthorized access. Caller is not a controller."
     return refuse(refusal or length_fault(CALLERS_BYTES))
 
@@ -103,6 +104,6 @@ def require_child() -> GuardResult:
 def note(action: str, subject: bytes = b"", details: str = "") -> None:
     """Writes an act of this call's caller into the log of admins and controllers, or into that of the others."""
     caller = ic.caller().bytes
-    is_staff = admins.refusal(caller) == "" or caller in controllers.all()
+    is_staff = admins.refusal(caller) == "" or caller in controllers.current(ic.time())
     log = audit if is_staff else owner_acts
     log.record(ic.time(), caller, action, subject, details)

@@ -6,11 +6,13 @@ Flows: read who controls it, set what differs. Not for who may want that (`custo
 from kybra import Async, ic, text
 
 from factory.birth import controllers_of, only_controllers
-from factory.context import changes, children, open_calls
+from factory.children import MANAGED
+from factory.context import changes, children, open_calls, releases
 from factory.custody import debt_fault
 from factory.examination import examine
 from factory.principals import to_principal, to_text
 from factory.services import management
+from factory.zone_services import ZoneService
 
 
 def set_controllers(canister: bytes, wanted: list[bytes], fresh: bool) -> Async[text]:
@@ -59,15 +61,17 @@ def hand_over(canister: bytes) -> Async[text]:
         return fault
     open_calls.start(key, ic.time())
     fault = yield set_controllers(canister, controllers_of(custody, owners), False)
-    open_calls.finish(key)
     child = children.get(canister)
-    if fault or child is None:
-        return fault or f"{to_text(canister)} is no child of this factory"
-    child.owners = owners
-    child.agreed = []
-    child.clear_offer()
-    children.put(canister, child)
-    return ""
+    if not fault and child is not None:
+        child.owners = owners
+        child.agreed = []
+        child.clear_offer()
+        children.put(canister, child)
+        # Nobody but the factory can put other code there now, so what was read of it holds.
+        if custody == MANAGED and releases.is_published(child.module_hash):
+            yield ZoneService(to_principal(canister)).refresh_controllers()
+    open_calls.finish(key)
+    return fault
 
 
 def custody_key(canister: bytes) -> bytes:

@@ -16,6 +16,7 @@ from factory.context import (
     alerts,
     battery,
     children,
+    controllers,
     deposit_log,
     fleet_history,
     fuel,
@@ -98,7 +99,7 @@ def end_sweep() -> None:
 
 
 def read_own_need() -> Async[void]:
-    """Reads the battery's own burn and freezing threshold, from which its reserve follows."""
+    """Reads the battery's own burn and freezing threshold, from which its reserve follows, and its controllers."""
     open_calls.start(OWN_KEY, ic.time())
     answer = yield management.canister_status({"canister_id": ic.id()})
     open_calls.finish(OWN_KEY)
@@ -107,6 +108,8 @@ def read_own_need() -> Async[void]:
         threshold = answer.Ok["settings"]["freezing_threshold"]
         measured = battery_burn(fleet_history, ic.time() // SECOND)
         battery.store_need(Need(idle, threshold, measured, ic.time()))
+        found = answer.Ok["settings"]["controllers"]
+        controllers.store([controller.bytes for controller in found], ic.time())
     report_battery(ic.canister_balance128())
 
 

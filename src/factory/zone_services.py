@@ -1,9 +1,9 @@
-"""A zone canister, as far as the factory calls it: its maintenance flag, and how it is under it.
+"""A zone canister, as far as the factory calls it: its maintenance flag, how it is under it, who controls it.
 
 Declarations only. Called only where the module hash, read just before, is that of a published release.
 """
 
-from kybra import Opt, Record, Service, Variant, nat, nat32, nat64, service_query, service_update, text
+from kybra import Opt, Principal, Record, Service, Variant, Vec, nat, nat32, nat64, service_query, service_update, text
 
 
 class ZoneMaintenanceArgs(Record):
@@ -28,6 +28,9 @@ class ZoneHealthReply(Record):
 
 
 class ZoneService(Service):
+    @service_update
+    def refresh_controllers(self) -> Vec[Principal]: ...
+
     @service_update
     def set_maintenance(self, args: ZoneMaintenanceArgs) -> ZoneMaintenanceResult: ...
 

@@ -22,6 +22,7 @@ from zone_canister.quotas import MemberQuotas
 ADMIN_ROLE = 400
 NOT_A_MEMBER = "Not a member of the zone"
 NOT_A_KEEPER = "Not the factory or a controller, as the zone read them last: see refresh_controllers"
+STALE = "Not an admin: the zone read its controllers more than a day ago, see refresh_controllers"
 TRANSFORM_BYTES = 50 * 1_024  # 48 KiB of headers, a body of 1 KiB, framing
 MANAGEMENT_CANISTER = Principal.from_str("aaaaa-aa")
 
@@ -81,8 +82,8 @@ def require_member_and_batch() -> GuardResult:
 def require_admin() -> GuardResult:
     """Lets the zone's admins and the canister's controllers, as it read them last, change it."""
     caller = ic.caller().bytes
-    if members.role(caller) < ADMIN_ROLE and caller not in controllers.all():
-        return refuse("Not an admin")
+    if members.role(caller) < ADMIN_ROLE and caller not in controllers.current(ic.time()):
+        return refuse(STALE if caller in controllers.all() else "Not an admin")
     return refuse(length_fault(STRANGER_BYTES) or maintenance.fault(ic.time()))
 
 

@@ -172,6 +172,25 @@ def test_controllers_are_read_again_at_most_once_a_minute(factory):
     assert sorted(factory.call("refresh_controllers", sender=member(1))) == sorted([TEAM.bytes, member(5).bytes])
 
 
+def test_a_former_controller_loses_his_power_with_the_next_sweep_or_after_a_day(factory):
+    network = factory.network
+    network.update_settings(factory.id, sender=TEAM, controllers=[member(5)])
+    assert factory.call("add_admin", member(6).bytes, sender=TEAM) == ("ok", None), "known from the last reading"
+    network.advance(600)
+    network.tick(5)
+    assert "not a controller" in rejection(factory, "add_admin", member(7).bytes, sender=TEAM)
+    assert factory.call("add_admin", member(7).bytes, sender=member(5)) == ("ok", None)
+    names = factory.call("get_battery_policy")
+    policy = {**dict.fromkeys(names), "sweep_seconds": 7 * 86_400}
+    assert factory.call("set_battery_policy", policy, sender=TEAM) == ("ok", None)
+    network.advance(86_401)
+    assert "does not know its controllers for more than a day" in rejection(
+        factory, "add_admin", member(8).bytes, sender=member(5)
+    )
+    factory.call("refresh_controllers", sender=member(1))
+    assert factory.call("add_admin", member(8).bytes, sender=member(5)) == ("ok", None)
+
+
 def test_the_controllers_are_not_read_twice_at_once(factory):
     network = factory.network
     network.advance(60)

@@ -213,6 +213,12 @@ def test_a_sovereign_child_is_left_to_its_owners(factory, shared, next_release, 
     assert "does not control" in refused(factory, "upgrade_code", shared.id.bytes, digest, EMPTY)
     with pytest.raises(CallRejected):
         admin(factory, "start_canister", shared.id.bytes)
+    # Its owner gives it back without a word to the zone, which still knows itself as his.
+    shared.call("refresh_controllers", sender=member(1))
+    network.update_settings(shared.id, sender=member(1), controllers=[factory.id])
+    network.advance(60)
+    assert admin(factory, "upgrade_code", shared.id.bytes, digest, EMPTY) is None
+    assert shared.call("get_version") == 1001
 
 
 def test_custody_is_not_handed_over_while_the_code_changes(factory, shared, next_release):

@@ -11,7 +11,7 @@ from factory.returner import RETURNER_WASM
 from localnet import candid
 from localnet import management_types as types
 from tests.support.actor import Actor
-from tests.support.factories import T, Wallet, deploy_factory, publish, wish
+from tests.support.factories import T, Wallet, deploy_factory, publish, rejection, wish
 from tests.support.network import CallRejected
 from tests.support.zones import TEAM, ZONE_ID, member, public_key, role_answer
 
@@ -129,6 +129,19 @@ def test_a_zone_shows_who_controls_it_and_what_the_factory_can_do(factory, zone,
         itself.call("refresh_controllers", sender=member(9))
         assert itself.call("get_custody")["custody"] == (custody, None)
     assert itself.call("get_custody")["factory_can"] == ["give cycles"]
+
+
+def test_a_zone_that_is_given_back_to_the_factory_knows_it_at_once(factory, zone_build):
+    asked = wish(owners=[member(1).bytes], custody=("shared", None))
+    zone = Wallet(factory.network, factory).call("create_zone", asked, cycles=3 * T)[1]["canister"]
+    itself = Actor(factory.network, Principal(zone), zone_build.did)
+    itself.call("refresh_controllers", sender=member(9))
+    limits = itself.call("get_message_limits")
+    assert itself.call("set_message_limits", limits, sender=member(1))[0] == "ok"
+    factory.network.advance(60)
+    assert factory.call("offer_custody", offer(zone, "managed", 1), sender=member(1)) == ("ok", None)
+    assert itself.call("get_controllers")["controllers"] == [factory.id.bytes]
+    assert "Not an admin" in rejection(itself, "set_message_limits", limits, sender=member(1))
 
 
 def test_an_admin_may_waive_what_is_owed_and_it_is_on_record(factory, zone):

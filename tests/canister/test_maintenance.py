@@ -90,6 +90,20 @@ def test_what_expires_under_the_flag_is_evicted_when_it_ends(zone):
     }
 
 
+def test_a_former_controller_decides_nothing_a_day_after_the_zone_read_who_controls_it(zone):
+    zone.call("refresh_controllers", sender=TEAM)
+    limits = zone.call("get_message_limits")
+    assert zone.call("set_message_limits", limits, sender=TEAM)[0] == "ok"
+    zone.network.update_settings(zone.id, sender=TEAM, controllers=[member(9)])
+    zone.network.advance(86_401)
+    with pytest.raises(CallRejected, match="Not an admin: the zone read its controllers more than a day ago"):
+        zone.call("set_message_limits", limits, sender=TEAM)
+    zone.call("refresh_controllers", sender=member(9))
+    assert zone.call("set_message_limits", limits, sender=member(9))[0] == "ok"
+    with pytest.raises(CallRejected, match=r"Not an admin$"):
+        zone.call("set_message_limits", limits, sender=TEAM)
+
+
 def test_a_factory_that_is_known_to_control_the_zone_no_more_cannot_hold_it_up(zone):
     assert zone.call("set_maintenance", ON, sender=BATTERY)[0] == "ok"
     zone.call("set_maintenance", OFF, sender=BATTERY)

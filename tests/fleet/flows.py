@@ -341,6 +341,17 @@ def _is_sovereign(fleet: Fleet) -> bool:
     return zone["custody"][0] == "sovereign" and fleet.canister(fleet.zone).settings.controllers == [member(1).bytes]
 
 
+def _give_back(fleet: Fleet) -> Any:
+    offer = {"canister": fleet.zone.bytes, "custody": ("managed", None), "owners": [member(1).bytes]}
+    return fleet.factory.submit("offer_custody", offer, sender=member(1))
+
+
+def _is_managed_again(fleet: Fleet) -> bool:
+    zone = fleet.factory.call("get_zone", fleet.zone.bytes)
+    controllers = fleet.canister(fleet.zone).settings.controllers
+    return zone["custody"][0] == "managed" and controllers == [fleet.factory.id.bytes] and not zone["offered"]
+
+
 def _retire(fleet: Fleet) -> Any:
     return fleet.factory.submit("retire_child", fleet.zone.bytes, fleet.zone.to_str(), sender=member(1))
 
@@ -357,6 +368,7 @@ def _shared(fleet: Fleet) -> None:
 
 FLOWS += [
     Flow("a zone is handed over", _nothing_owed, _offer_to_creator, _is_sovereign),
+    Flow("a zone is given back to the factory", _shared, _give_back, _is_managed_again),
     Flow("a zone is retired", _nothing, _retire, _is_retired),
     Flow("a zone that its owner controls, too, is retired", _shared, _retire, _is_retired),
 ]
