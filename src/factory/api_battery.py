@@ -14,6 +14,7 @@ from factory.context import (
     battery,
     children,
     deposit_log,
+    fuel,
     note,
     policy,
     require_admin,
@@ -21,12 +22,16 @@ from factory.context import (
     require_controller,
     require_short,
     require_signature,
+    samples,
 )
-from factory.deposit_log import Deposit, Sum
+from factory.deposit_log import UNKNOWN, Deposit, Sum
 from factory.deposits import top_up, transfer
+from factory.history import child_burn
 from factory.ledger import TransferResult
 from factory.policy import NAMES
 from factory.principals import to_principal, to_principals
+from factory.quota import SECOND
+from factory.reconciling import ARRIVED, LOST, verdict
 from factory.refund import cycles_ledger, refund_account, send_refund, store_refund_account
 from factory.types_battery import (
     AggregateQuotaSettings,
@@ -39,6 +44,7 @@ from factory.types_battery import (
     DepositOutcome,
     DepositPage,
     DepositSum,
+    SettleDeposit,
 )
 
 MAX_LISTED = 5_000
@@ -226,6 +232,33 @@ def get_alerts(open_only: bool, before: Opt[nat64], limit: nat32) -> AlertPage:
         "open_count": alerts.open_count(),
         "next_number": alerts.ends()[0],
     }
+
+
+@update(guard=require_admin)
+def settle_deposit(answer: SettleDeposit) -> AckResult:
+    """Says what became of a deposit whose answer was lost: what the readings around it tell, or what the caller says.
+
+    What he says takes a reason, which is written down. One that did not arrive is taken off what the child was given
+    and owes; the quotas it was counted in are over.
+    """
+    number, arrived, reason = answer["number"], answer["arrived"], answer["reason"]
+    found = deposit_log.get(number)
+    if found is None or found.outcome != UNKNOWN:
+        return {"err": f"deposit {number} is none whose answer was lost: see get_deposits"}
+    if arrived is not None and not reason:
+        return {"err": "a decision takes a reason: it is written down"}
+    if arrived is None:
+        usual = child_burn(samples, found.canister, ic.time() // SECOND).usual or 0
+        burn = max(fuel.get(found.canister).idle_burn, usual)
+        told, shown = verdict(found, samples.points(found.canister), burn)
+        if not told:
+            return {"err": f"the readings do not tell ({shown}): say whether it arrived, and why"}
+        arrived, reason = told == ARRIVED, f"by the readings: {shown}"
+    note("settle_deposit", found.canister, f"{number} {ARRIVED if arrived else LOST}: {reason}")
+    deposit_log.settle(number, arrived, 0 if arrived else found.attached, ic.time())
+    if not arrived:
+        children.discharge(found.canister, found.attached)
+    return {"ok": None}
 
 
 def deposit_entry(deposit: Deposit) -> DepositEntry:

@@ -125,7 +125,7 @@ def start_sweep() -> Async[AckResult]:
 
 @update(guard=require_admin)
 def set_child_allowance(canister: Principal, cycles_a_day: nat) -> AckResult:
-    """Sets what a child that the factory does not control is given a day; 0 for nothing."""
+    """Sets what a child that the factory does not control is given a day, beside what it may ask for; 0 for nothing."""
     least, most = policy.get("min_top_up"), policy.get("shared_limit")
     if children.get(canister.bytes) is None:
         return {"err": f"{to_text(canister.bytes)} is no child of this factory"}

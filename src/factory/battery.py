@@ -37,7 +37,7 @@ class Refusal(Exception):
 
 
 class Grant:
-    """Cycles reserved for a child, with the windows they were taken from."""
+    """Cycles reserved for a child, with the windows they were taken from; 0 for one they are not held against."""
 
     def __init__(self, child: bytes, amount: int, aggregate_window: int, child_window: int):
         self.child = child
@@ -122,10 +122,13 @@ class Battery:
         need = self.need()
         return max(self._policy.get("reserve"), need.freezing() + self._policy.get("reserve_days") * need.burn())
 
-    def reserve(self, child: bytes, requested: int, balance: int, now: int, shared: bool = False) -> Grant:
+    def reserve(
+        self, child: bytes, requested: int, balance: int, now: int, shared: bool = False, granted: bool = False
+    ) -> Grant:
         """Reserves cycles for a registered child by the contract's quota rules; Refusal when there are none.
 
-        `shared` is a child that others than the factory control.
+        `shared` is a child that others than the factory control. What an admin `granted` is held against the quota of
+        all children alone.
         """
         if requested < self._policy.get("min_top_up"):
             raise Refusal({"too_few_cycles_requested": None})
@@ -134,13 +137,13 @@ class Battery:
         if aggregate_left == 0:
             raise Refusal({"aggregate_quota_reached": None})
         quota = self.quota(child, shared)
-        child_left = quota.left(now)
+        child_left = requested if granted else quota.left(now)
         if child_left == 0:
             raise Refusal({"canister_quota_reached": None})
         amount = min(requested, aggregate_left, child_left)
         if balance - self.reserve_cycles() < amount:
             raise Refusal({"insufficient_cycles_available": None})
-        grant = Grant(child, amount, aggregate.take(amount), quota.take(amount))
+        grant = Grant(child, amount, aggregate.take(amount), 0 if granted else quota.take(amount))
         self._store(child, aggregate, quota)
         return grant
 
@@ -149,7 +152,8 @@ class Battery:
         aggregate = self.aggregate()
         quota = self.quota(grant.child, False)
         aggregate.give_back(amount, grant.aggregate_window)
-        quota.give_back(amount, grant.child_window)
+        if grant.child_window:
+            quota.give_back(amount, grant.child_window)
         self._store(grant.child, aggregate, quota)
 
     def aggregate(self) -> Quota:

@@ -28,6 +28,9 @@ NO_CYCLES = {
 ENOUGH = "Canister has enough cycles"
 QUOTA_CASES = ("aggregate_quota_reached", "canister_quota_reached")
 
+ALLOWANCE = "allowance"
+"""Why an admin's allowance is paid: it is held against the quota of all children, and not against the child's own."""
+
 Deposited = Tuple[nat, text]
 
 
@@ -94,7 +97,8 @@ def examine_and_pay(canister: bytes, requested: int, reason: str) -> Async[Trans
     if fault:
         return failed(fault)
     try:
-        grant = battery.reserve(canister, requested, ic.canister_balance128(), ic.time(), is_shared(child))
+        balance, is_granted = ic.canister_balance128(), reason == ALLOWANCE
+        grant = battery.reserve(canister, requested, balance, ic.time(), is_shared(child), is_granted)
     except Refusal as refusal:
         report_quotas(canister, next(iter(refusal.case)))
         return {"err": refusal.case}

@@ -42,6 +42,7 @@ from factory.api_battery import (
     refund,
     set_battery_policy,
     set_refund_account,
+    settle_deposit,
     update_aggregate_quota_settings,
 )
 from factory.api_code import (

@@ -25,7 +25,7 @@ from factory.context import (
     samples,
     sweeps,
 )
-from factory.deposits import code_fault, deposit, reconcile
+from factory.deposits import ALLOWANCE, code_fault, deposit, reconcile
 from factory.examination import examine
 from factory.fuel import DELETED, RUNNING, STOPPED, STOPPING, UNCONTROLLED, Fuel, freezing_need
 from factory.fuel import UNREACHABLE as STATE_UNREACHABLE
@@ -216,7 +216,7 @@ def look_from_afar(canister: bytes) -> Async[void]:
     unreadable(canister, UNCONTROLLED, "")
     reading = fuel.get(canister)
     if reading.allowance and ic.time() - reading.allowance_at >= DAY * SECOND:
-        amount, _ = yield deposit(canister, reading.allowance, "allowance")
+        amount, _ = yield deposit(canister, reading.allowance, ALLOWANCE)
         if amount:
             reading = fuel.get(canister)
             reading.allowance_at = ic.time()

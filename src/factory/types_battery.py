@@ -58,6 +58,12 @@ class DepositEntry(Record):
     ended_at: Opt[nat64]
 
 
+class SettleDeposit(Record):
+    number: nat64
+    arrived: Opt[bool]
+    reason: text
+
+
 class DepositSum(Record):
     count: nat64
     attached: nat

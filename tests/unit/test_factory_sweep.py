@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory import context, retirement, sweep
+from factory import api_battery, context, reconciling, retirement, sweep
 from factory.children import LIVE, Child
+from factory.deposit_log import FAILED, SETTLED, Deposit
+from factory.deposit_log import UNKNOWN as UNSETTLED
 from factory.deposits import deposit, refill, transfer
 from factory.fuel import DELETED, RUNNING, STOPPED, UNCONTROLLED
 from factory.fuel import UNREACHABLE as LOST
@@ -255,6 +257,35 @@ def test_an_allowance_is_paid_once_a_day_to_a_child_that_is_never_called(platfor
     }
 
 
+def test_an_allowance_goes_on_when_a_child_has_asked_for_all_it_may(platform):
+    child = add_child(platform, 1, 100 * G, controllers=[b"owner"])
+    asked = platform.start(transfer(child, 2 * T, "asked for by the child"))
+    platform.settle()
+    assert asked == [{"ok": 15 * T // 10}]
+    reading = context.fuel.get(child)
+    reading.allowance = 600 * G
+    context.fuel.put(child, reading)
+    for _ in range(40):
+        sweep_now(platform)
+    paid = [call.attached for call in platform.sent if call.method == "deposit_cycles"]
+    assert paid == [15 * T // 10] + [600 * G] * 10
+    assert context.battery.quota(child, True).used == 15 * T // 10
+    refused = platform.start(transfer(child, T, "asked for by the child"))
+    platform.settle()
+    assert refused == [{"err": {"canister_quota_reached": None}}]
+
+
+def test_an_allowance_that_fails_comes_back_to_the_quota_of_all_and_to_no_other(platform):
+    child = add_child(platform, 1, 100 * G, controllers=[b"owner"])
+    platform.start(transfer(child, T, "asked for by the child"))
+    platform.settle()
+    platform.start(deposit(child, T // 2, "allowance"))
+    platform.answer(platform.open[0])
+    assert context.battery.aggregate().used == 15 * T // 10
+    platform.answer(platform.open[0], OVERLOADED)
+    assert (context.battery.aggregate().used, context.battery.quota(child, True).used) == (T, T)
+
+
 def test_two_askers_at_once_are_paid_once(platform):
     child = add_child(platform, 1, 100 * G)
     first = platform.start(deposit(child, T, "one"))
@@ -435,3 +466,72 @@ def change(canister: Canister, what: str) -> None:
         canister.controllers = [b"owner"] if FACTORY in canister.controllers else [FACTORY]
     else:
         canister.burn *= 2
+
+
+def lose_a_deposit(platform: Platform, canister: bytes, fate: str) -> int:
+    """A deposit between two readings whose answer was lost; returns its number."""
+    sweep_now(platform)
+    platform.pass_time(60)
+    platform.start(deposit(canister, T // 2, "asked"))
+    platform.answer(platform.open[0])
+    (call,) = platform.open
+    if fate == "trap":
+        platform.answer(call, "trap")
+    else:
+        # It never left, and the answer that says so was lost.
+        platform.open.remove(call)
+        platform.balance += call.attached
+    (number,) = context.deposit_log.pending()
+    platform.pass_time(900)
+    platform.settle()
+    sweep_now(platform)
+    found = context.deposit_log.get(number)
+    assert found is not None
+    assert found.outcome == UNSETTLED
+    return number
+
+
+@pytest.mark.parametrize(("fate", "outcome", "paid"), [("trap", SETTLED, T // 2), ("lost", FAILED, 0)])
+def test_readings_tell_what_became_of_a_deposit_whose_answer_was_lost(platform, fate, outcome, paid):
+    canister = add_child(platform, 1, 2 * T)
+    number = lose_a_deposit(platform, canister, fate)
+    asked = {"number": number, "arrived": None, "reason": ""}
+    assert api_battery.settle_deposit(asked) == {"ok": None}
+    found = context.deposit_log.get(number)
+    assert found is not None
+    assert (found.outcome, context.deposit_log.paid(canister)) == (outcome, paid)
+    child = context.children.get(canister)
+    assert child is not None
+    assert child.owed == paid
+    (act,) = context.owner_acts.page(9, 1)
+    assert (act.action, act.subject) == ("settle_deposit", canister)
+    assert "by the readings: " in act.details
+    again = api_battery.settle_deposit(asked)
+    assert again == {"err": f"deposit {number} is none whose answer was lost: see get_deposits"}
+
+
+def test_what_the_readings_do_not_tell_is_decided_with_a_reason(platform):
+    canister = add_child(platform, 1, 2 * T)
+    number = context.deposit_log.begin(canister, T, "asked", platform.now)
+    context.deposit_log.give_up(number, platform.now)
+    asked = {"number": number, "arrived": None, "reason": ""}
+    assert "the readings do not tell (there is no reading before it" in api_battery.settle_deposit(asked)["err"]
+    asked["arrived"] = False
+    assert "a decision takes a reason" in api_battery.settle_deposit(asked)["err"]
+    asked["reason"] = "its owner shows the balance"
+    assert api_battery.settle_deposit(asked) == {"ok": None}
+    assert context.deposit_log.paid(canister) == 0
+    assert context.owner_acts.page(9, 1)[0].details == f"{number} lost: its owner shows the balance"
+
+
+@given(st.integers(50, 2_000), st.integers(0, 40), st.booleans(), st.integers(1, 28))
+def test_no_reading_is_taken_for_another_outcome(gigas, burn, arrived, hours):
+    """A child that burns as expected, or up to a tenth of the deposit more, is never judged wrongly."""
+    sent = Deposit(b"child", gigas * G, "asked", 100 * SECOND)
+    sent.ended_at = 700 * SECOND
+    burnt = burn * hours * 3_600 // DAY + gigas // 10
+    units = G // 10**6
+    later = 10_000 - burnt + (gigas if arrived else 0)
+    points = [(50, 10_000 * units, 0), (50 + hours * 3_600, later * units, gigas * units)]
+    told, _ = reconciling.verdict(sent, points, burn * G)
+    assert told == (reconciling.ARRIVED if arrived else reconciling.LOST)
