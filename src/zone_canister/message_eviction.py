@@ -37,7 +37,7 @@ class EvictingLog(MessageLog):
         former = state.first_id
         state.evicted += first_id - former
         state.first_id = first_id
-        self.index.moved_first(former, first_id)
+        self.index.moved_first(first_id)
 
     def expire(self, now: int) -> bool:
         """Lets the store begin with the first message that has not expired; whether that changed anything."""

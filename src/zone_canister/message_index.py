@@ -4,7 +4,7 @@ Lives in the heap (`message_tables`, `message_links`, `message_samples`) and can
 leaves it in a stable map as a hint with the last id it covers; messages after that, all of them without a hint, are
 indexed again page by page. Not for reading pages: the caller hands records in.
 
-    hint map  0 -> u8 version, 1 | u32 last id covered
+    hint map  0 -> u8 version, 2 | u32 last id covered | u32 id below which the hint holds no links
 """
 
 import hashlib
@@ -26,8 +26,9 @@ HASH_TAG_BYTES = 6  # whoever finds an id checks its message
 KEY_TAG_BYTES = 10  # 96 bits of a SHA-256 with the shard: taken for the key
 PLACES = 16_384  # keys remembered with what was derived from them
 HINT_KEY = 0
-HINT_VERSION = 1
-HINT = struct.Struct("<BI")
+HINT_VERSION = 2
+HINT = struct.Struct("<BII")
+DROPPED_IDS = 32_768  # in a call that evicts; what is left of more goes in the background
 
 
 class MessageIndex:
@@ -41,9 +42,10 @@ class MessageIndex:
         self.links = Links(LINKS, hints)
         self.samples = Samples(SAMPLES, hints)
         self._places: dict[bytes, tuple[int, bytes, bytes]] = {}
-        stored = hints.get(HINT_KEY)
-        version, covered = (0, 0) if stored is None else HINT.unpack(stored)
+        stored = hints.get(HINT_KEY) or b""
+        version, covered, dropped = HINT.unpack(stored) if len(stored) == HINT.size else (0, 0, 0)
         hinted = version == HINT_VERSION and covered <= last_id
+        self._dropped_below = dropped if hinted else first_id
         for table in (self.hashes, self.pairs, self.keys):
             table.start(hinted, first_id)
         self.links.start(hinted)
@@ -56,14 +58,21 @@ class MessageIndex:
             table.save()
         self.links.save()
         self.samples.save()
-        self._hints.insert(HINT_KEY, HINT.pack(HINT_VERSION, self.covered))
+        self._hints.insert(HINT_KEY, HINT.pack(HINT_VERSION, self.covered, self._dropped_below))
 
-    def moved_first(self, former_first: int, first_id: int) -> None:
+    def moved_first(self, first_id: int) -> None:
         """Ids below `first_id` are gone."""
         for table in (self.hashes, self.pairs, self.keys):
             table.first_id = first_id
-        self.links.drop_below(former_first, first_id)
         self.covered = max(self.covered, first_id - 1)
+        self.drop_more(DROPPED_IDS)
+
+    def drop_more(self, most: int) -> bool:
+        """Forgets the links of so many ids that are gone. Returns whether those were all."""
+        first_id, former = self.hashes.first_id, self._dropped_below
+        self._dropped_below = min(first_id, former + most)
+        self.links.drop_below(former, self._dropped_below)
+        return self._dropped_below == first_id
 
     def oldest_of_key(self, key_id: bytes, low: int) -> int:
         """The oldest id of a key from `low` on, 0 for none; all ids from there on are stored."""

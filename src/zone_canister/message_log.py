@@ -100,10 +100,15 @@ class MessageLog:
         number = self.directory.last_page_before(oldest, state.first_page, state.next_page)
         if number < state.first_page:
             return state.first_id
-        first_id = self.directory.first_id(number)
-        while first_id <= state.last_id and U32.unpack(self.record(first_id)[-4:])[0] < oldest:
-            first_id += 1
-        return max(first_id, state.first_id)
+        low = max(self.directory.first_id(number), state.first_id)
+        high = self._first_id_of(self.page_after(number))
+        while low < high:
+            middle = (low + high) >> 1
+            if U32.unpack(self.record(middle)[-4:])[0] < oldest:
+                low = middle + 1
+            else:
+                high = middle
+        return low
 
     def page(self, number: int) -> Page:
         """A stored page that begins with a record."""

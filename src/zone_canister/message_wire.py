@@ -1,8 +1,8 @@
 """Replies with messages, put together from the bytes in which messages are stored.
 
 Building them as Python records would cost ten times as much. Not for other replies: those are encoded as declared.
-The type tables are written by hand in Candid's binary form; `docs/storage.md` names the test that decodes them all by
-the checked-in interface.
+The type tables are written by hand in Candid's binary form: the store's tests decode every reply by the checked-in
+interface.
 """
 
 from zone_canister.message_pages import leb128

@@ -32,6 +32,8 @@ class MemberQuotas:
         self._settings = settings
         self._windows = windows
         self._recent: dict[bytes, bytearray] = {}
+        self._to_look_at: list[bytes] = []
+        self._look_again = 0
         stored = settings.get(QUOTA_KEY)
         self.max_messages, self.max_bytes = (
             (DEFAULT_MESSAGES, DEFAULT_BYTES) if stored is None else QUOTA.unpack(stored)
@@ -93,6 +95,23 @@ class MemberQuotas:
                 BUCKET.pack_into(window, bucket_at(passed), 0, 0)
             HEAD.pack_into(window, 0, hour, messages, size)
         return window
+
+    def forget_idle(self, now: int, most: int) -> bool:
+        """Removes what is kept of members who have added nothing for a day, looking at so many members at most.
+
+        Looks at all once a day. Returns whether there is no more to do until then.
+        """
+        hour = now // HOUR
+        if not self._to_look_at and hour >= self._look_again:
+            self._to_look_at = self._windows.keys()
+            self._look_again = hour + WINDOW_HOURS
+        for _ in range(min(most, len(self._to_look_at))):
+            member = self._to_look_at.pop()
+            last, _, _ = HEAD.unpack_from(self._windows.get(member) or bytes(HEAD.size))
+            if last + WINDOW_HOURS <= hour:
+                self._windows.remove(member)
+                self._recent.pop(member, None)
+        return not self._to_look_at
 
     def _read(self, member: bytes, hour: int) -> bytearray:
         """A member's window as it is stored; kept at hand for his next call."""

@@ -5,13 +5,15 @@ Eviction, the index that an upgrade did not leave, messages of the first layout.
 
 from kybra import ic, void
 
-from zone_canister.context import background, first_layout, maintenance, messages, seconds
+from zone_canister.context import background, first_layout, maintenance, messages, quotas, seconds
 from zone_canister.message_reader import learn
 
 INDEXED_A_CALL = 100_000  # at some 100 000 instructions each; a call may take 40 G
 INDEX_FAULT = "the message index is being made again after an upgrade: try again in a minute"
 MOVING_FAULT = "messages are being moved to a new layout after an upgrade: try again in a minute"
 MOVED_A_STEP = 5_000
+MEMBERS_A_STEP = 200
+DROPPED_IDS_A_STEP = 500_000
 SAMPLED_PAGES_A_STEP = 5_000
 UNSAMPLED_PAGES = 16  # that are worth a step of their own
 EVICTED_PAGES_A_STEP = 500
@@ -54,13 +56,15 @@ def work() -> void:
     if indexed and first_layout.is_pending:
         indexed = first_layout.move(messages, MOVED_A_STEP)
     more = messages.reclaim(now, EVICTED_PAGES_A_STEP)
+    idle = quotas.forget_idle(now, MEMBERS_A_STEP)
+    dropped = messages.index.drop_more(DROPPED_IDS_A_STEP)
     sampled = messages.sample_more(SAMPLED_PAGES_A_STEP, ic.time())
     certify()
     background.rest_page = messages.state.next_page + UNSAMPLED_PAGES
     if indexed and messages.state.count and not background.has_learned:
         background.has_learned = True
         learn(messages, now)
-    more = more or not indexed or not sampled
+    more = more or not (indexed and idle and dropped and sampled)
     delay = background.STEP_SECONDS if more else messages.next_expiry(now)
     if delay and background.arm(now, delay):
         ic.set_timer(delay, work)

@@ -25,6 +25,7 @@ def test_no_day_holds_more_than_the_quota_and_the_time_told_is_when_it_frees_up(
     now, added = 10**9 + start, []
     for seconds, messages, size in steps:
         now += seconds
+        quotas.forget_idle(now, 1)
         fault = quotas.fault(quotas.window(MEMBER, now), messages, size, now)
         if fault:
             wait = int(fault.rsplit("try again in ", 1)[1].removesuffix(" seconds"))
@@ -41,6 +42,29 @@ def test_no_day_holds_more_than_the_quota_and_the_time_told_is_when_it_frees_up(
         two_days = [entry for entry in added if entry[0] > now - 26 * HOUR]
         used = quotas.used(MEMBER, now)
         assert sum(count for _, count, _ in last_day) <= used[0] <= sum(count for _, count, _ in two_days)
+
+
+def test_members_who_add_nothing_for_a_day_take_no_room_and_looking_for_them_is_bounded():
+    maps = maps_of("zone_canister")
+    quotas, hour = MemberQuotas(maps.settings_map, maps.member_quotas_map), 10**6
+    members = [number.to_bytes(2, "big") for number in range(1_000)]
+    for number, member in enumerate(members):
+        now = (hour + number % 2 * 20) * HOUR
+        quotas.count(member, quotas.window(member, now), 1, 5)
+    now = (hour + 26) * HOUR
+    steps = 1
+    while not quotas.forget_idle(now, 100):
+        assert len(maps.member_quotas_map.entries) >= 1_000 - 100 * steps
+        steps += 1
+    assert steps == 10
+    assert sorted(maps.member_quotas_map.entries) == members[1::2]
+    assert quotas.used(members[0], now) == (0, 0)
+    assert quotas.used(members[1], now) == (1, 5)
+    # All are looked at again after a day, or by the next version.
+    assert quotas.forget_idle(now + 20 * HOUR, 10**6)
+    assert len(maps.member_quotas_map.entries) == 500
+    assert quotas.forget_idle(now + 25 * HOUR, 10**6)
+    assert not maps.member_quotas_map.entries
 
 
 def test_a_duplicate_takes_no_bytes_even_where_none_are_left():

@@ -18,6 +18,7 @@ from tests.support.rollback import remember, restored
 from tests.support.stores import Reads, add, message_store
 from zone_canister.message_batch import batch_fault
 from zone_canister.message_eviction import Refused
+from zone_canister.message_index import DROPPED_IDS, LINKS
 from zone_canister.message_log import HEAD_DOMAIN, INDEX_BYTES, PAGE_RESERVED_BYTES
 from zone_canister.message_reader import REPLY_BYTES
 from zone_canister.message_state import MIB
@@ -142,14 +143,33 @@ def test_a_message_as_large_as_a_reply_still_leaves_in_one_of_its_own():
     assert len(large) > REPLY_BYTES
 
 
-class CountedMap(FakeMap):
-    """A map that counts what is read of it."""
+def test_a_reply_ends_early_where_the_next_message_would_not_fit_it_and_goes_on_there():
+    store = message_store()
+    sizes = [300_000, 1_800_000, 300_000, 100_000]
+    add(store, [(KEYS[0], bytes([number]) * size) for number, size in enumerate(sizes)], SENDER, 1)
+    reads, pages = Reads(store, 1), []
+    while not pages or pages[-1][-1] < store.state.last_id:
+        page = reads.by_range(pages[-1][-1] + 1 if pages else 0, LAST)
+        pages.append([message["id"] for message in page])
+    assert pages == [[1], [2], [3, 4]]
+    since = reads.since(0, KEYS[0])
+    assert [message["id"] for message in since["messages"]] == [1]
+    assert (since["next_after_id"], since["complete"]) == (1, False)
+    assert [message["id"] for message in reads.by_range_for_key(KEYS[0], 0, 2)] == [2]
 
-    read = 0
+
+class CountedMap(FakeMap):
+    """A map that counts what is read of it and removed."""
+
+    read = removed = 0
 
     def get(self, key: Any) -> Any:
         CountedMap.read += 1
         return super().get(key)
+
+    def remove(self, key: Any) -> Any:
+        CountedMap.removed += 1
+        return super().remove(key)
 
 
 @pytest.mark.parametrize("size", [6_000, 6_144 - 60, 6_144 * 2 - 60, 6_144 * 2 - 150, 200_000])
@@ -173,6 +193,41 @@ def test_what_is_asked_of_large_messages_but_their_ciphertexts_is_read_from_few_
     assert CountedMap.read <= 3 * len(texts)
     assert [meta["hash"] for meta in metas] == [hashlib.sha256(text).digest() for text in texts]
     assert [message["ciphertext"] for message in reads.by_range(0, 3)] == texts[:3]
+
+
+def test_pruning_many_messages_is_bounded_in_one_call_and_leaves_nothing_of_their_index():
+    maps = maps_of("zone_canister")
+    store = message_store(maps)
+    for start in range(0, 100_000, 10_000):
+        add(store, [(KEYS[0], number.to_bytes(4, "big")) for number in range(start, start + 10_000)], SENDER, 1)
+    store.index.save()
+    store = message_store(maps)
+    hints = maps.message_hints_map
+    hints.__class__ = CountedMap
+    links, CountedMap.removed = (number >> 24 == LINKS for number in hints.entries), 0
+    assert sum(links) > 190
+    store.move_first(90_001)
+    assert CountedMap.removed <= DROPPED_IDS // 512
+    store.state.save()
+    # The code is replaced twice before the background gets on with it, without and with a word from the version before.
+    store = message_store(maps)
+    assert not store.index.drop_more(512)
+    store.index.save()
+    store = message_store(maps)
+    while not store.index.drop_more(10_000):
+        pass
+    assert min(number & 0xFFFFFF for number in hints.entries if number >> 24 == LINKS) == 90_001 >> 9
+    assert Reads(store, 1).ends_of_key(KEYS[0]) == (90_001, 100_000)
+
+
+def test_what_has_expired_is_told_to_the_message():
+    store = message_store()
+    for time in (10, 11, 11, 11, 14, 15, 15, 20):
+        add(store, [(KEYS[0], bytes([store.state.last_id]))], SENDER, time)
+    add(store, [(KEYS[0], bytes(20_000)), (KEYS[1], bytes(30_000))], SENDER, 25)
+    store.limits.change(None, None, 10)
+    firsts = [Reads(store, now).min_id for now in (20, 21, 22, 24, 25, 26, 30, 31, 35, 36)]
+    assert firsts == [1, 2, 5, 5, 6, 8, 8, 9, 9, 0]
 
 
 def test_a_key_of_another_size_is_refused_with_the_contracts_text():

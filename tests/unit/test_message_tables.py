@@ -36,6 +36,23 @@ def test_a_small_store_keeps_few_entries_of_messages_that_are_gone():
         assert message_id in found.find(*place(found, message_id))
 
 
+def test_a_shard_that_is_filled_on_purpose_is_swept_at_a_cost_of_few_entries_a_message(monkeypatch):
+    found, swept = table(), 0
+    sweep = found._sweep
+
+    def counted(shard: bytearray) -> None:
+        nonlocal swept
+        swept += len(shard) // (TAG_BYTES + 4)
+        sweep(shard)
+
+    monkeypatch.setattr(found, "_sweep", counted)
+    found.first_id = 2
+    for message_id in range(2, 50_000):
+        found.add(7, message_id.to_bytes(TAG_BYTES, "big"), message_id)
+    assert entries(found) == 49_998
+    assert swept <= 2 * 50_000
+
+
 def test_an_entry_that_is_used_again_and_again_does_not_keep_those_behind_it():
     found, texts = table(), random.Random(1)
     hot, tags = b"always", {}
