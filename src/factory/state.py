@@ -23,7 +23,7 @@ alerts_map = StableBTreeMap[nat64, blob](memory_id=17, max_key_size=16, max_valu
 open_alerts_map = StableBTreeMap[blob, blob](memory_id=18, max_key_size=48, max_value_size=32)
 creations_map = StableBTreeMap[nat64, blob](memory_id=11, max_key_size=16, max_value_size=1400)
 proofs_map = StableBTreeMap[blob, blob](memory_id=9, max_key_size=56, max_value_size=56)
-ended_map = StableBTreeMap[blob, blob](memory_id=8, max_key_size=48, max_value_size=2200)
+ended_map = StableBTreeMap[blob, blob](memory_id=23, max_key_size=48, max_value_size=2200)
 allowed_map = StableBTreeMap[blob, blob](memory_id=10, max_key_size=48, max_value_size=24)
 owner_acts_map = StableBTreeMap[nat64, blob](memory_id=22, max_key_size=16, max_value_size=700)
 changes_map = StableBTreeMap[blob, blob](memory_id=20, max_key_size=48, max_value_size=800)
