@@ -16,7 +16,7 @@ from localnet.canister import CallMessage, CallOrigin, Canister, Status
 from localnet.errors import ErrorCode, Reject
 from localnet.message import Context, Mode, OutgoingCall, Rejection, Response
 from localnet.principal import MANAGEMENT, to_text
-from tests.fleet.inprocess import InProcess
+from tests.fleet.inprocess import InProcess, unaccounted
 from tests.fleet.sites import MARK, call_sites
 
 SENDING = (Mode.UPDATE, Mode.REPLY, Mode.REJECT, Mode.TASK)
@@ -216,8 +216,11 @@ class Probe:
         if self.fault is Fault.CHILD_STOPPED:
             child.status = Status.STOPPED
         else:
+            before = unaccounted(self.network)
             accounts.drain(self.network, child)
             del self.network.canisters[child.id]
+            # What its open calls set aside is gone with it: the platform would have had it stopped first.
+            self.network.burned += unaccounted(self.network) - before
 
     def _take_back(self, call: OutgoingCall) -> CallMessage:
         """Takes the call that was sent last out of its callee's queue."""
