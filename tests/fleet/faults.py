@@ -7,6 +7,7 @@ tells where the faults of the next ones go. Made for forks: nothing is put back.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -56,8 +57,6 @@ class Made:
     method: str
     child: bytes
     cycles: int
-    is_to_canister: bool
-    """Whether it goes to a canister, not to the platform."""
     message: int
     """Number of the execution that sent it, among those of the caller; ANY_MESSAGE stands for the first."""
 
@@ -85,6 +84,7 @@ class Probe:
         self.returns: dict[tuple[bytes, int], Paid] = {}
         """What canisters deposited to the caller, by canister and callback."""
         self.held: CallMessage | None = None
+        self._held_for = b""
         self.struck = False
         self.touched = b""
         """The child that was stopped or deleted."""
@@ -158,9 +158,8 @@ class Probe:
             self.returns[canister.id, callback] = Paid(canister.id, call.cycles)
         if canister.id != self.caller or call.callee == self.caller:
             return
-        is_direct = call.callee != MANAGEMENT
         site, child = self._site_of(canister, call), self._child_of(call)
-        made = Made(site, call.method, child, call.cycles, is_direct, self._messages - 1)
+        made = Made(site, call.method, child, call.cycles, self._messages - 1)
         if call.method in PAYING:
             self.deposits[callback] = Paid(made.child, call.cycles)
         self.calls.append(made)
@@ -206,6 +205,7 @@ class Probe:
             self.struck = True
         elif fault in HELD:
             self.held = self._take_back(call)
+            self._held_for = call.callee
             self.struck = True
         elif fault in (Fault.CHILD_STOPPED, Fault.CHILD_DELETED) and made.child in self.network.canisters:
             self._touch(self.network.canisters[made.child])
@@ -224,18 +224,18 @@ class Probe:
 
     def _take_back(self, call: OutgoingCall) -> CallMessage:
         """Takes the call that was sent last out of its callee's queue."""
-        queue = (
-            self.network.management.queue if call.callee == MANAGEMENT else self.network.canisters[call.callee].queue
-        )
-        message = queue.pop()
+        message = self._queue_of(call.callee).pop()
         assert isinstance(message, CallMessage), f"a response is last in the queue of {to_text(call.callee)}"
         return message
+
+    def _queue_of(self, callee: bytes) -> deque[Any]:
+        return self.network.management.queue if callee == MANAGEMENT else self.network.canisters[callee].queue
 
     def release(self) -> None:
         """Lets the call that is held go on."""
         message, self.held = self.held, None
         assert message is not None
-        self.network.management.queue.append(message)
+        self._queue_of(self._held_for).append(message)
 
     def _on_respond(self, origin: Any, response: Response, refund: int) -> None:
         if isinstance(origin, CallOrigin) and origin.caller == self.caller and origin.callback in self.deposits:

@@ -14,7 +14,7 @@ from canister_kit.in_flight import COUNTED_FOR
 from factory.returner import RETURNER_HASH
 from factory.sweep import BEAT_SECONDS
 from localnet.canister import Status
-from tests.fleet.faults import ANY_MESSAGE, HELD, LOSING, Fault, Made, Probe
+from tests.fleet.faults import ANY_MESSAGE, LOSING, Fault, Made, Probe
 from tests.fleet.flows import NO_CODE, PATIENCE, TEAM, Fleet, Flow
 from tests.fleet.inprocess import forked, unaccounted
 from tests.support.network import CallRejected
@@ -72,7 +72,7 @@ def trial(fleet: Fleet, flow: Flow, fault: Fault | None = None, target: Made | N
 
 def probe_at(fleet: Fleet, fault: Fault, site: str) -> Probe:
     """A fault at the first call from a site, whenever that is."""
-    return Probe(fleet.network, fleet.factory.id.bytes, fault, Made(site, "", b"", 0, False, ANY_MESSAGE))
+    return Probe(fleet.network, fleet.factory.id.bytes, fault, Made(site, "", b"", 0, ANY_MESSAGE))
 
 
 def own_calls(flow: Flow, calls: list[Made]) -> list[Made]:
@@ -245,9 +245,7 @@ def assert_no_call_is_open(fleet: Fleet, was_lost: bool) -> None:
 
 
 def is_applicable(fault: Fault, made: Made, flow: Flow) -> bool:
-    """Whether a fault can happen to a call: a child has to be there to be stopped, a held call be the
-    platform's."""
-    if fault in (Fault.CHILD_STOPPED, Fault.CHILD_DELETED):
-        # Who waits for an answer from outside can be neither stopped nor deleted.
-        return bool(made.child and flow.outcalls)
-    return not (fault in HELD and made.is_to_canister)
+    """Whether a fault can happen to a call: a child has to be there to be stopped or deleted, and not be waiting."""
+    is_of_child = fault in (Fault.CHILD_STOPPED, Fault.CHILD_DELETED)
+    # Who waits for an answer from outside can be neither stopped nor deleted.
+    return not is_of_child or bool(made.child and flow.outcalls)
