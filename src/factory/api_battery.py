@@ -157,6 +157,8 @@ def get_battery_policy() -> BatteryPolicy:
         "reserve_days": figures["reserve_days"],
         "alert_days": figures["alert_days"],
         "sweep_seconds": figures["sweep_seconds"],
+        "unusual_times": figures["unusual_times"],
+        "unusual_cycles": figures["unusual_cycles"],
     }
 
 

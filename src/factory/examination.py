@@ -10,6 +10,11 @@ from factory.principals import to_principal, to_text
 from factory.services import management
 
 
+def is_gone(fault: str) -> bool:
+    """Whether a call of the management canister was rejected because there is no such canister (any more)."""
+    return "Rejection code 3," in fault and "not found" in fault
+
+
 def examine(canister: bytes) -> Async[text]:
     """Reads a child's controllers and module hash into its record; returns why that failed, or ""."""
     answer = yield management.canister_info({"canister_id": to_principal(canister), "num_requested_changes": None})

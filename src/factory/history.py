@@ -23,8 +23,6 @@ WEEKLY = 2
 GAPS = [600, DAY, 7 * DAY]
 LENGTHS = [28, 31, 52]
 LEAST_SPAN = 3_000
-UNUSUAL_TIMES = 3
-UNUSUAL_CYCLES = 20_000_000_000
 
 Point = tuple[int, ...]
 
@@ -94,11 +92,11 @@ class Burn:
         self.usual = usual
         """Cycles a day over the month before that."""
 
-    def is_unusual(self) -> bool:
-        """Whether a child burns three times what it did, and more than 20 G a day more."""
+    def is_unusual(self, times: int, cycles: int) -> bool:
+        """Whether a child burns so many times what it did, and more than so many cycles a day more."""
         if self.recent is None or self.usual is None:
             return False
-        return self.recent > UNUSUAL_TIMES * self.usual and self.recent - self.usual > UNUSUAL_CYCLES
+        return self.recent > times * self.usual and self.recent - self.usual > cycles
 
 
 def child_burn(samples: History, canister: bytes, now: int) -> Burn:

@@ -37,6 +37,8 @@ FIELDS = [
     Field("reserve_days", 7, 1, 365),
     Field("alert_days", 7, 0, 365),
     Field("sweep_seconds", 21_600, 600, 7 * DAY),
+    Field("unusual_times", 3, 1, 1_000),
+    Field("unusual_cycles", 20_000_000_000, 0, MOST_CYCLES),
 ]
 NAMES = [field.name for field in FIELDS]
 

@@ -24,14 +24,13 @@ from factory.context import (
     samples,
 )
 from factory.creation import zone_list
-from factory.examination import examine_controlled
+from factory.examination import examine_controlled, is_gone
 from factory.principals import to_principal, to_text
 from factory.returner import RETURNER_HASH, RETURNER_WASM, ReturnerService
 from factory.services import CanisterSettingsChange, management
 
 # Installing code needs the price of the longest installation in advance: what holds less is deleted with what it has.
 LEAST_CYCLES = 400_000_000_000
-NOT_FOUND = "not found"
 MAX_CANDIDATES = 1_000
 
 Retired = Tuple[nat, text]
@@ -51,7 +50,7 @@ def retire(canister: bytes) -> Async[Retired]:
         return 0, "this zone is being retired: ask again in a few seconds"
     open_calls.start(key, ic.time())
     fault = yield examine_controlled(canister)
-    if NOT_FOUND in fault:
+    if is_gone(fault):
         fault = ""
     elif not fault:
         fault = busy_fault(canister)

@@ -26,7 +26,7 @@ from factory.context import (
     sweeps,
 )
 from factory.deposits import ALLOWANCE, code_fault, deposit, reconcile
-from factory.examination import examine
+from factory.examination import examine, is_gone
 from factory.fuel import DELETED, RUNNING, STOPPED, STOPPING, UNCONTROLLED, Fuel, freezing_need
 from factory.fuel import UNREACHABLE as STATE_UNREACHABLE
 from factory.history import battery_burn, child_burn, in_units
@@ -37,7 +37,6 @@ from factory.services import ChildStatus, management
 BEAT_SECONDS = 600
 LANES = 4
 SLICE = 8
-NOT_FOUND = "Rejection code 3"
 OUT_OF_CYCLES = "out of cycles"
 OWN_KEY = b"own status"
 RUN_STATES = {"running": RUNNING, "stopping": STOPPING, "stopped": STOPPED}
@@ -159,7 +158,8 @@ def keep_reading(canister: bytes, status: ChildStatus) -> tuple[Fuel, int]:
     burn = child_burn(samples, canister, seconds)
     alerts.report(False, UNREACHABLE, canister, "", now)
     details = f"{burn.recent} cycles a day, usually {burn.usual}"
-    alerts.report(burn.is_unusual(), UNUSUAL_BURN, canister, details, now)
+    is_unusual = burn.is_unusual(policy.get("unusual_times"), policy.get("unusual_cycles"))
+    alerts.report(is_unusual, UNUSUAL_BURN, canister, details, now)
     code_fault(canister, child)
     burn_now = max(reading.idle_burn, burn.recent or 0)
     sweeps.count(reading.balance, burn_now, False)
@@ -199,7 +199,7 @@ def look_why(canister: bytes, refusal: str) -> Async[void]:
         return
     fault = yield examine(canister)
     child = children.get(canister)
-    if NOT_FOUND in refusal and fault:
+    if is_gone(refusal) and fault:
         unreadable(canister, DELETED, "deleted")
     elif not fault and child is not None and not child.controlled:
         unreadable(canister, UNCONTROLLED, "")
@@ -211,9 +211,12 @@ def look_from_afar(canister: bytes) -> Async[void]:
     """Reads code and controllers of a child that the factory does not control, and pays its allowance when due."""
     fault = yield examine(canister)
     if fault:
-        unreadable(canister, DELETED if NOT_FOUND in fault else STATE_UNREACHABLE, fault)
+        unreadable(canister, DELETED if is_gone(fault) else STATE_UNREACHABLE, fault)
         return
     unreadable(canister, UNCONTROLLED, "")
+    child = children.get(canister)
+    if child is not None:
+        code_fault(canister, child)
     reading = fuel.get(canister)
     if reading.allowance and ic.time() - reading.allowance_at >= DAY * SECOND:
         amount, _ = yield deposit(canister, reading.allowance, ALLOWANCE)

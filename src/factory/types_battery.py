@@ -24,6 +24,8 @@ class BatteryPolicy(Record):
     reserve_days: nat
     alert_days: nat
     sweep_seconds: nat
+    unusual_times: nat
+    unusual_cycles: nat
 
 
 class BatteryPolicyChange(Record):
@@ -37,6 +39,8 @@ class BatteryPolicyChange(Record):
     reserve_days: Opt[nat]
     alert_days: Opt[nat]
     sweep_seconds: Opt[nat]
+    unusual_times: Opt[nat]
+    unusual_cycles: Opt[nat]
 
 
 class DepositOutcome(Variant, total=False):

@@ -13,11 +13,12 @@ from localnet import candid as wire
 from tests.support.actor import Actor, plain, wire_type
 from tests.support.factories import deploy_factory, publish
 from tests.support.network import ANONYMOUS, CallRejected
-from tests.support.zones import RPC_HOST, TEAM, ZONE_ID, deploy_zone, join, member
+from tests.support.zones import BATTERY, RPC_HOST, TEAM, ZONE_ID, deploy_zone, join, member
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "authorization.md"
 ROW = re.compile(r"^\| `(\w+)` \| ([^|]+) \| ([^|]*)\|$")
 STRANGER = Principal(b"\x09" * 28 + b"\x02")
+CANISTER = Principal(b"\xff" * 8 + b"\x01\x01")
 # Their second call with the same arguments would find the child gone.
 LAST = ("retire_child",)
 
@@ -74,6 +75,7 @@ def test_each_method_of_the_zone_is_open_to_whom_the_table_says(network, zone_bu
         "member": join(zone, 1),
         "admin": join(zone, 2, 400),
         "controller": TEAM,
+        "factory": BATTERY,
     }
     zone.call("refresh_controllers", sender=TEAM)
     signing = set(callers) - {"anonymous"}
@@ -108,6 +110,7 @@ def test_each_method_of_the_factory_is_open_to_whom_the_table_says(network, fact
         "anonymous": ANONYMOUS,
         "stranger": STRANGER,
         "child": child,
+        "canister": CANISTER,
         "owner": owner,
         "admin": admin,
         "controller": TEAM,
@@ -125,3 +128,12 @@ def test_each_method_of_the_factory_is_open_to_whom_the_table_says(network, fact
     table = rows("Factory")
     assert set(table) == set(factory.methods)
     assert walk(factory, table, allowed, callers, child) == []
+
+
+def test_a_factory_that_does_not_know_its_controllers_lets_nobody_in_for_one(network, factory_build):
+    factory = Actor(network, network.deploy(factory_build.wasm, controllers=[TEAM], sender=TEAM), factory_build.did)
+    for method, (who, texts) in rows("Factory").items():
+        if who == "controllers":
+            text = answer(factory, method, TEAM, STRANGER)
+            assert "does not know its controllers" in text
+            assert text in texts

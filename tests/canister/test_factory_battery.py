@@ -150,7 +150,10 @@ def test_the_reserve_stays_whoever_asks(network, factory_build, zone_build):
 def no_change(**changes: int) -> dict[str, int | None]:
     """A change of the policy."""
     names = ["min_top_up", "child_limit", "shared_limit", "refill_below", "refill_to", "runway_days", "reserve"]
-    return {**dict.fromkeys([*names, "reserve_days", "alert_days", "sweep_seconds"]), **changes}
+    return {
+        **dict.fromkeys([*names, "reserve_days", "alert_days", "sweep_seconds", "unusual_times", "unusual_cycles"]),
+        **changes,
+    }
 
 
 def test_admins_set_policy_and_quota_and_their_acts_are_on_the_record(factory, zone):

@@ -3,6 +3,7 @@
 import pytest
 from ic.principal import Principal
 
+from localnet import candid
 from tests.support.actor import Actor
 from tests.support.factories import POLICY_FIELDS, T, Wallet, deploy_factory, publish, rejection, set_policy, wish
 from tests.support.network import CallRejected
@@ -74,6 +75,20 @@ def test_a_wrong_wish_is_refused_before_a_cycle_is_spent(factory, changes, text)
     assert (label, text in fault) == ("err", True), fault
     assert before - factory.network.cycles(factory.id) < 0.001 * T
     assert factory.call("get_my_creation", ZONE_ID, sender=member(1)) is None
+
+
+def test_a_record_without_a_public_key_is_a_wish_without_a_proof(factory):
+    texts = dict.fromkeys(["zone_id", "rpc_host", "rpc_path"], candid.TEXT)
+    custody = candid.variant(managed=candid.NULL)
+    kind = candid.record(
+        **texts, call_token=candid.opt(candid.BLOB), owners=candid.vec(candid.PRINCIPAL), custody=custody
+    )
+    asked = wish()
+    del asked["public_key"]
+    reply = factory.network.update(factory.id, "create_zone", candid.encode([kind], [asked]), member(1))
+    label, made = factory.decode("create_zone", reply)
+    assert label == "ok"
+    assert factory.call("get_zone", made["canister"])["proven"] is False
 
 
 def test_asking_again_names_the_field_that_differs(factory):
@@ -257,7 +272,13 @@ def test_a_pool_spares_a_zone_its_creation(factory):
     assert factory.call("get_creation_policy")["pooled"] == 2
     waiting = factory.call("get_creation", 1)
     assert (waiting["stage"], waiting["zone_id"]) == (("pooled", None), "")
-    label, made = factory.call("create_zone", wish(), sender=member(1))
+    call = factory.submit("create_zone", wish(), sender=member(1))
+    rounds = 0
+    while network.status(call) is None:
+        network.tick()
+        rounds += 1
+    assert rounds == 1 or not network.is_localnet
+    label, made = factory.wait("create_zone", call)
     assert label == "ok"
     assert made["canister"] == waiting["canister"]
     assert factory.call("get_creation", 1)["stage"] == ("taken", None)

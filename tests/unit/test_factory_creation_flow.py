@@ -135,6 +135,7 @@ def platform(monkeypatch):
     monkeypatch.setattr(ic, "canister_balance128", lambda: platform.balance)
     monkeypatch.setattr(ic, "msg_cycles_available128", lambda: 3 * T)
     monkeypatch.setattr(ic, "msg_cycles_accept128", lambda amount: amount)
+    monkeypatch.setattr(ic, "set_timer", lambda *_: 0)
     monkeypatch.setattr(ic, "candid_encode", lambda text: text.encode())
     monkeypatch.setattr(ic, "msg_cycles_refunded128", lambda: platform.refunded)
     return platform
@@ -243,6 +244,23 @@ def test_a_lost_creation_without_a_canister_gives_its_place_and_share_back(platf
     assert run(settling.settle(1, b""), platform) == ""
     count, cycles = context.creation_rules.share(False)
     assert (count.used, cycles.used, context.creations.at(CREATOR, ZONE_ID)) == (0, 0, 0)
+
+
+def test_a_pooled_canister_spares_a_zone_the_call_that_creates_one(platform):
+    policy = context.creation_rules.policy()
+    policy.figures["pool_size"] = 1
+    assert context.creation_rules.change(policy) == ""
+    run(pool.fill_pool(), platform)
+    assert platform.calls == ["create_canister"]
+    canister, fault = ask(platform, custody=1, owners=[], funding=1)
+    assert (fault, list(platform.controllers)) == ("", [canister])
+    assert platform.calls[1:] == ["stored_chunks", "upload_chunk", "install_chunked_code"]
+    platform.calls.clear()
+    kept = [{"hash": b"chunk"}]
+    platform.do_stored_chunks = lambda _: kept
+    run(pool.fill_pool(), platform)
+    ask(platform, custody=1, owners=[], funding=1, zone_id="0x" + "cd" * 20)
+    assert platform.calls == ["create_canister", "stored_chunks", "install_chunked_code"]
 
 
 def test_taking_up_again_leaves_the_reserve_alone(platform):

@@ -242,6 +242,15 @@ def test_what_the_quota_refused_comes_first_in_the_next_sweep_the_poorest_before
     assert rich[1] in paid
 
 
+def test_foreign_code_of_a_child_that_is_not_controlled_is_an_alert_before_it_asks(platform):
+    child = add_child(platform, 1, T, controllers=[b"owner"], module_hash=FOREIGN)
+    sweep_now(platform)
+    assert open_alerts() == {(2, child)}
+    platform.canisters[child].module_hash = RELEASE
+    sweep_now(platform)
+    assert open_alerts() == set()
+
+
 def test_an_allowance_is_paid_once_a_day_to_a_child_that_is_never_called(platform):
     child = add_child(platform, 1, 100 * G, controllers=[b"owner"])
     reading = context.fuel.get(child)

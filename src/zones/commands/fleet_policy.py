@@ -27,6 +27,8 @@ _BATTERY = {
     "reserve_days": "days of its own burn that the battery keeps",
     "alert_days": "a runway below this many days is an alert",
     "sweep_seconds": "how often the battery looks at its zones",
+    "unusual_times": "burning so many times the usual is an alert",
+    "unusual_cycles": "if it is at least so much a day more",
 }
 _QUOTA = {"quota": "most that all zones get in a window", "quota_seconds": "length of that window"}
 _CREATION = {
