@@ -144,7 +144,7 @@ class Bench:
     def _duplicates(self) -> None:
         zone = self.zone
         known = zone.random.sample(self.samples, SAMPLES)
-        self._row("duplicate by add_message", 1, [self._add(pair) for pair in known])
+        self._row("duplicate by add_message", 1, [self.add(pair) for pair in known])
         self._row("duplicates from anywhere", len(known), [self._add_batch(known)])
         batch = zone.pairs(1_000)
         zone.zone.add_messages(batch)
@@ -152,7 +152,7 @@ class Bench:
 
     def _adds(self, *, at_limit: bool) -> None:
         zone = self.zone
-        self._row("add_message", 1, [self._add(pair) for pair in zone.pairs(SINGLES)], at_limit)
+        self._row("add_message", 1, [self.add(pair) for pair in zone.pairs(SINGLES)], at_limit)
         for count, times in BATCHES:
             batches = [self._add_batch(zone.pairs(count)) for _ in range(times)]
             self._row("add_messages", count, batches, at_limit)
@@ -162,9 +162,9 @@ class Bench:
     def _upgrades(self, heap: int) -> None:
         zone, newest = self.zone, self.zone.zone.id_range()[1]
         first: dict[str, tuple[int, Call]] = {
-            "add_message": (1, self._add(zone.pairs(1)[0])),
+            "add_message": (1, self.add(zone.pairs(1)[0])),
             "add_messages": (1_000, self._add_batch(zone.pairs(1_000))),
-            "duplicate by add_message": (1, self._add(zone.pairs(1)[0])),
+            "duplicate by add_message": (1, self.add(zone.pairs(1)[0])),
             "get_min_message_id_by_key": (1, self._ask("get_min_message_id_by_key", [BLOB], zone.keys[0])),
             "get_message_by_id": (1, self._ask("get_message_by_id", [NAT32], newest - 5_000)),
             "get_messages_by_range": (
@@ -188,7 +188,8 @@ class Bench:
     def _ask(self, method: str, arguments: Sequence[c.Type], *values: Any) -> Call:
         return partial(self.zone.agent.query, self.zone.id, method, c.encode(arguments, values))
 
-    def _add(self, pair: Pair) -> Call:
+    def add(self, pair: Pair) -> Call:
+        """A call that adds one message."""
         return partial(self.zone.agent.update, self.zone.id, "add_message", c.encode([BLOB, BLOB], pair))
 
     def _add_batch(self, pairs: list[Pair]) -> Call:

@@ -14,10 +14,8 @@ class Background:
 
     def __init__(self):
         self._due = 0
-        self.has_learned = False
-        """Whether the reads have been run since the start, see `message_reader.learn`."""
         self.rest_page = -1
-        """Up to this page adding leaves the background no work that would not wait."""
+        """Up to this page adding leaves the background no work that would not wait; -1 until everything is ready."""
 
     def arm(self, now: int, delay: int) -> bool:
         """Notes a timer that fires after `delay`; False when one is armed that fires no later."""

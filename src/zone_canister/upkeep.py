@@ -35,7 +35,8 @@ def certify() -> void:
 def work_soon() -> void:
     """Arms the timer for background work, if it is not armed."""
     now = seconds()
-    background.rest_page = messages.state.next_page + UNSAMPLED_PAGES
+    if background.rest_page >= 0:
+        background.rest_page = messages.state.next_page + UNSAMPLED_PAGES
     if background.arm(now, background.STEP_SECONDS):
         ic.set_timer(background.STEP_SECONDS, work)
 
@@ -60,10 +61,10 @@ def work() -> void:
     dropped = messages.index.drop_more(DROPPED_IDS_A_STEP)
     sampled = messages.sample_more(SAMPLED_PAGES_A_STEP, ic.time())
     certify()
-    background.rest_page = messages.state.next_page + UNSAMPLED_PAGES
-    if indexed and messages.state.count and not background.has_learned:
-        background.has_learned = True
-        learn(messages, now)
+    if indexed and messages.state.count:
+        if background.rest_page < 0:
+            learn(messages, now)
+        background.rest_page = messages.state.next_page + UNSAMPLED_PAGES
     more = more or not (indexed and idle and dropped and sampled)
     delay = background.STEP_SECONDS if more else messages.next_expiry(now)
     if delay and background.arm(now, delay):

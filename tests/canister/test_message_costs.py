@@ -102,6 +102,18 @@ def test_searches_within_a_key_cost_no_more_however_many_messages_are_stored(zon
     assert many["get_messages_since of a key, from the first"] <= 300_000
 
 
+def test_messages_that_come_one_by_one_are_searched_as_cheaply(zone_build):
+    bench = Bench(1, 10, 1)
+    bench.fill()
+    for _ in range(20):
+        for pair in bench.zone.pairs(100):
+            bench.add(pair)()
+        bench.zone.settle()
+    bench.searches()
+    (oldest,) = [row for row in bench.rows if row.operation == "get_min_message_id_by_key"]
+    assert oldest.instructions_per_message <= 150_000
+
+
 def test_little_more_is_written_than_stored(few_keys: Measured, many_keys: Measured):
     for found in (few_keys, many_keys):
         assert found.row("add_message", 1).bytes_written <= 4_096
