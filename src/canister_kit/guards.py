@@ -10,11 +10,12 @@ ANONYMOUS = b"\x04"
 # methods is longer, but for messages.
 STRANGER_BYTES = 1_024
 TRANSFORM_BYTES = 50 * 1_024  # an outcall's response: 48 KiB of headers, a body of 1 KiB, framing
+ADMITTED: GuardResult = {"Ok": None}
 
 
 def refuse(reason: str) -> GuardResult:
     """A guard's answer: refused with this text, or let through when it is empty."""
-    return {"Err": reason} if reason else {"Ok": None}
+    return {"Err": reason} if reason else ADMITTED
 
 
 def length_fault(most: int) -> str:

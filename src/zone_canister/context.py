@@ -7,7 +7,7 @@ who passes which one is in `docs/authorization.md`.
 from kybra import GuardResult, Principal, ic
 
 from canister_kit.controllers import ControllerCache
-from canister_kit.guards import STRANGER_BYTES, refuse, refuse_anonymous
+from canister_kit.guards import ADMITTED, STRANGER_BYTES, refuse, refuse_anonymous
 from canister_kit.outcalls import OutcallRules
 from zone_canister import state
 from zone_canister.background import Background
@@ -23,6 +23,7 @@ ADMIN_ROLE = 400
 NOT_A_MEMBER = "Not a member of the zone"
 NOT_A_KEEPER = "Not the factory or a controller, as the zone read them last: see refresh_controllers"
 STALE = "Not an admin: the zone read its controllers more than a day ago, see refresh_controllers"
+NANOSECONDS = 1_000_000_000  # of a second
 TRANSFORM_BYTES = 50 * 1_024  # 48 KiB of headers, a body of 1 KiB, framing
 MANAGEMENT_CANISTER = Principal.from_str("aaaaa-aa")
 
@@ -66,7 +67,9 @@ def require_member() -> GuardResult:
 
 def require_writing_member() -> GuardResult:
     """Lets members through with a message of any length, unless the zone's code is being changed."""
-    return refuse(maintenance.fault(ic.time()) if members.role(ic.caller().bytes) else NOT_A_MEMBER)
+    if not members.role(ic.caller().bytes):
+        return refuse(NOT_A_MEMBER)
+    return refuse(maintenance.fault(ic.time())) if maintenance.since else ADMITTED
 
 
 def require_member_and_batch() -> GuardResult:
@@ -109,4 +112,4 @@ def length_fault(most: int) -> str:
 
 def seconds() -> int:
     """The time of this call, in seconds since 1970."""
-    return ic.time() // 1_000_000_000
+    return ic.time() // NANOSECONDS

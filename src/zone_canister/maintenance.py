@@ -24,11 +24,11 @@ class Maintenance:
     def __init__(self, settings: StableBTreeMap[text, blob]):
         self._settings = settings
         stored = settings.get(KEY)
-        self._since, self._until = (0, 0) if stored is None else FLAG.unpack(stored)
+        self.since, self._until = (0, 0) if stored is None else FLAG.unpack(stored)
 
     def is_on(self, now: int) -> bool:
         """Whether the flag holds at a time."""
-        return self._since > 0 and (self._until == 0 or now < self._until)
+        return self.since > 0 and (self._until == 0 or now < self._until)
 
     def fault(self, now: int) -> str:
         """Why nothing may be written now, or ""."""
@@ -43,21 +43,21 @@ class Maintenance:
         if not self.is_on(now):
             self._store(now, now + LONGEST)
         elif self._until:
-            self._store(self._since, now + LONGEST)
+            self._store(self.since, now + LONGEST)
         return self._until
 
     def hold(self, now: int) -> str:
         """Keeps a flag that holds until it is taken away, for going back to a snapshot; or says why not."""
         if not self.is_on(now):
             return NOT_UNDER_MAINTENANCE
-        self._store(self._since, 0)
+        self._store(self.since, 0)
         return ""
 
     def end(self) -> None:
         """Takes the flag away."""
-        self._since = self._until = 0
+        self.since = self._until = 0
         self._settings.remove(KEY)
 
     def _store(self, since: int, until: int) -> None:
-        self._since, self._until = since, until
+        self.since, self._until = since, until
         self._settings.insert(KEY, FLAG.pack(since, until))

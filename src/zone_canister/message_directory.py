@@ -11,10 +11,13 @@ import struct
 
 from kybra import StableBTreeMap, blob, nat32
 
+from zone_canister.message_state import State
+
 CHUNK_BITS = 7
 CHUNK_PAGES = 1 << CHUNK_BITS
 CHUNK_MASK = CHUNK_PAGES - 1
 CHUNK_BYTES = 8 * CHUNK_PAGES
+LAST_OF_CHUNK = CHUNK_MASK << 1
 GUESSES = 4
 ROOT_KEY = 1
 ROOT = struct.Struct("<I")
@@ -74,28 +77,39 @@ class Directory:
         """The time of a page's first message."""
         return self._chunk(page >> CHUNK_BITS)[((page & CHUNK_MASK) << 1) + 1]
 
-    def page_of(self, message_id: int, first_page: int, next_page: int, last_id: int) -> int:
+    def page_of(self, message_id: int, state: State) -> int:
         """The page in which the record of a stored id begins."""
-        firsts = self._firsts
-        low, high = 0, len(firsts)
+        first_page, next_page, last_id = state.first_page, state.next_page, state.last_id
+        # Pages hold about as many messages each: mostly the page is where it should be.
+        passed, stored = message_id - state.first_id, last_id + 1 - state.first_id
+        guess = first_page + passed * (next_page - first_page) // stored
+        pages = self._chunks.get(guess >> CHUNK_BITS)
+        at = (guess & CHUNK_MASK) << 1
+        if pages is not None and at < LAST_OF_CHUNK and pages[at] < message_id < pages[at + 2]:
+            return guess
+        firsts, chunk = self._firsts, 0
+        if len(firsts) > 1:
+            chunk = last_not_above(firsts, message_id, 0, len(firsts), last_id + 1)
+        after = firsts[chunk + 1] if chunk + 1 < len(firsts) else last_id + 1
+        number = self._first_chunk + chunk
+        pages = self._chunk(number)
+        base = number << CHUNK_BITS
+        first = first_page - base if first_page > base else 0
+        end = next_page - base if next_page - base < CHUNK_PAGES else CHUNK_PAGES
+        page = base + last_not_above(pages[::2], message_id, first, end, after)
+        if page > first_page and self.first_id(page) == message_id == self.first_id(page - 1):
+            return self._begin_of_span(message_id, first_page, page)
+        return page
+
+    def _begin_of_span(self, message_id: int, low: int, high: int) -> int:
+        """The first of the pages up to `high` that have this first id."""
         while low < high:
             middle = (low + high) >> 1
-            if firsts[middle] < message_id:
+            if self.first_id(middle) < message_id:
                 low = middle + 1
             else:
                 high = middle
-        # The chunk before `low` begins below the id. Only where all of its pages do, `low` may begin with it.
-        if low == 0:
-            return first_page
-        number = self._first_chunk + low - 1
-        chunk = self._chunk(number)
-        base = number << CHUNK_BITS
-        first, end = max(first_page - base, 0), min(next_page - base, CHUNK_PAGES)
-        after = firsts[low] if low < len(firsts) else last_id + 1
-        found = first_not_below(chunk, message_id, first, end, after)
-        if found < end:
-            return base + found if found == first or chunk[found << 1] == message_id else base + found - 1
-        return base + end if after == message_id else base + end - 1
+        return low
 
     def last_page_before(self, time: int, first_page: int, next_page: int) -> int:
         """The last page whose first message is older than a time, `first_page - 1` for none."""
@@ -119,23 +133,26 @@ class Directory:
         self._states.insert(ROOT_KEY, struct.pack(f"<I{len(self._firsts)}I", self._first_chunk, *self._firsts))
 
 
-def first_not_below(chunk: memoryview, message_id: int, first: int, end: int, after: int) -> int:
-    """The first page of a chunk from `first` to `end` - 1 whose first id is not below an id, `end` for none.
+def last_not_above(firsts: list[int] | memoryview, message_id: int, first: int, end: int, after: int) -> int:
+    """The last place from `first` to `end` - 1 whose first id is not above an id; that at `first` is not.
 
-    Pages hold about as many messages each, so it is looked for where it should be before the search halves what is
-    left; `after` is the id that comes after the chunk.
+    `after` is the id that comes after those places. Pages hold about as many messages each, so the place is where it
+    should be or beside it, and only else halving what is left finds it.
     """
-    begin = chunk[first << 1]
-    span = after - begin
+    begin = firsts[first]
+    guess = first + (message_id - begin) * (end - first) // (after - begin)
+    for _ in range(GUESSES):
+        if firsts[guess] > message_id:
+            guess -= 1
+        elif guess + 1 < end and firsts[guess + 1] <= message_id:
+            guess += 1
+        else:
+            return guess
     low, high = first, end
-    guess = first + (message_id - begin) * (end - first) // span if span > 0 else first
-    step = 0
-    while low < high:
-        middle = min(max(guess, low), high - 1) if step < GUESSES else (low + high) >> 1
-        if chunk[middle << 1] < message_id:
-            low = guess = middle + 1
+    while high - low > 1:
+        middle = (low + high) >> 1
+        if firsts[middle] <= message_id:
+            low = middle
         else:
             high = middle
-            guess = middle - 1
-        step += 1
     return low

@@ -8,6 +8,9 @@ from zone_canister.message_pages import CAPACITY, GROUP_BYTES, RECORD_MARKS_BYTE
 
 MAX_EVICTED_PAGES = 4_000  # in one call: well within the instructions of an update
 MAX_IDLE_SECONDS = 3_600
+MESSAGE_BYTES = RECORD_OVERHEAD + RECORD_MARKS_BYTES  # of a page, beside the ciphertext
+PAGE_ROOM = CAPACITY - GROUP_BYTES  # for the messages of one call
+PAGE_OVERHEAD = PAGE_RESERVED_BYTES - CAPACITY
 
 
 class Refused(Exception):
@@ -21,8 +24,10 @@ class Batch:
         self.ids: list[int] = []
         self.fresh: list[tuple[bytes, bytes, bytes, int, bytes]] = []
         self.newest: dict[int, tuple[int, bytes]] = {}
+        self.pages = 0
+        """Pages that the new messages begin, at most."""
         self.size = 0
-        """Bytes that the new messages take, as they are counted against quotas."""
+        """Bytes that they take, as they are counted against quotas: `reserved`."""
 
 
 class EvictingLog(MessageLog):
@@ -37,6 +42,7 @@ class EvictingLog(MessageLog):
         former = state.first_id
         state.evicted += first_id - former
         state.first_id = first_id
+        self._begin_head()
         self.index.moved_first(first_id)
 
     def expire(self, now: int) -> bool:
@@ -126,7 +132,7 @@ class EvictingLog(MessageLog):
         """Evicts the oldest pages until a batch fits. Raises `Refused`."""
         limits, state = self.limits, self.state
         count = len(batch.fresh)
-        added = self._new_pages(batch) * PAGE_RESERVED_BYTES + count * INDEX_BYTES
+        added = batch.pages * PAGE_RESERVED_BYTES + count * INDEX_BYTES
         if added > limits.max_bytes:
             raise Refused(f"the messages take {added} bytes, the zone's limit is {limits.max_bytes}")
         if limits.max_messages and count > limits.max_messages:
@@ -155,25 +161,42 @@ class EvictingLog(MessageLog):
         if first_page > state.first_page:
             self._evict_to(first_page)
 
-    @staticmethod
-    def _new_pages(batch: Batch) -> int:
-        """How many pages a batch takes at most: room that is left on the open page is not counted on."""
-        room = CAPACITY - GROUP_BYTES
-        if len(batch.fresh) == 1 and batch.size <= room:
-            return 1
-        sizes = [len(item[1]) for item in batch.fresh]
-        largest = max(sizes) + RECORD_OVERHEAD + RECORD_MARKS_BYTES
-        if min(sizes) == max(sizes) and largest <= room:
-            return -(-len(sizes) // (room // largest))
-        pages, left = 0, 0
-        for ciphertext in sizes:
-            size = ciphertext + RECORD_OVERHEAD + RECORD_MARKS_BYTES
-            if size > room:
-                pages += pages_of_span(size)
-                left = 0
-            else:
-                if size > left:
-                    pages += 1
-                    left = room
-                left -= size
-        return pages
+
+def reserved(sizes: list[int], room: int) -> tuple[int, int]:
+    """How many pages ciphertexts of these sizes begin at most, and the bytes they take, one after the other.
+
+    `room` is what is left on the open page. Bytes are those by which the end of what is written moves on, and those of
+    the index: who leaves room on a page behind, because his message does not fit it, takes that as well.
+    """
+    if not sizes:
+        return 0, 0
+    largest = max(sizes)
+    if min(sizes) < largest or largest > PAGE_ROOM - MESSAGE_BYTES:
+        return _reserved_one_by_one(sizes, room)
+    count, size = len(sizes), largest + MESSAGE_BYTES
+    here = min(count, room // size)
+    pages, left = 0, 0
+    if here < count:
+        on_a_page = PAGE_ROOM // size
+        pages = -(-(count - here) // on_a_page)
+        left = room - here * size + (pages - 1) * (PAGE_ROOM - on_a_page * size)
+    return pages, count * (size + INDEX_BYTES) + left + pages * PAGE_OVERHEAD + (pages + 1) * GROUP_BYTES
+
+
+def _reserved_one_by_one(sizes: list[int], room: int) -> tuple[int, int]:
+    pages, taken = 0, GROUP_BYTES + len(sizes) * INDEX_BYTES
+    for ciphertext in sizes:
+        size = ciphertext + MESSAGE_BYTES
+        if size > PAGE_ROOM:
+            spanned = pages_of_span(size)
+            pages += spanned
+            taken += room + spanned * PAGE_RESERVED_BYTES
+            room = 0
+            continue
+        if size > room:
+            pages += 1
+            taken += room + PAGE_OVERHEAD + GROUP_BYTES
+            room = PAGE_ROOM
+        taken += size
+        room -= size
+    return pages, taken

@@ -33,11 +33,6 @@ class Links:
 
     def add(self, first_id: int, before: list[int], after: list[int]) -> None:
         """Notes consecutive messages from an id on: the previous and next id of each."""
-        if len(before) == 1:
-            block = self._change(first_id)
-            block[first_id & BLOCK_MASK] = after[0]
-            block[(first_id & BLOCK_MASK) + BLOCK_IDS] = before[0]
-            return
         start = 0
         while start < len(before):
             message_id = first_id + start
@@ -47,6 +42,17 @@ class Links:
             block[at : at + count] = packed(after[start : start + count])
             block[at + BLOCK_IDS : at + BLOCK_IDS + count] = packed(before[start : start + count])
             start += count
+
+    def add_one(self, message_id: int, previous: int) -> None:
+        """Notes a message, the last of its key, that comes after another one of it (0: after none)."""
+        number = message_id >> BLOCK_BITS
+        self._changed[number] = True
+        block = self._blocks.get(number) or self._load(number)
+        block[(message_id & BLOCK_MASK) + BLOCK_IDS] = previous
+        if previous >> BLOCK_BITS == number:
+            block[previous & BLOCK_MASK] = message_id
+        elif previous:
+            self.link(previous, message_id)
 
     def link(self, message_id: int, next_id: int) -> None:
         """Notes what comes after a message."""

@@ -11,7 +11,7 @@ from kybra import StableBTreeMap, blob, nat32, text
 
 from zone_canister.message_directory import Directory
 from zone_canister.message_index import MessageIndex
-from zone_canister.message_pages import FIXED_TAIL_BYTES, IDS, PAGE_BYTES, U32, OpenPage, Page, chained
+from zone_canister.message_pages import FIXED_TAIL_BYTES, IDS, PAGE_BYTES, U32, OpenPage, Page, chained, record_of
 from zone_canister.message_state import Limits, State
 
 PAGE_RESERVED_BYTES = PAGE_BYTES + 64  # with its share of the directory and of the maps' own bookkeeping
@@ -19,7 +19,7 @@ INDEX_BYTES = 48  # of a message, in the heap and in the hint of an upgrade
 CACHED_PAGES = 8
 CHANCE_FACTOR = 6_364_136_223_846_793_005  # of Knuth's MMIX generator
 CHANCE_MASK = 2**64 - 1
-HEAD_ENDS = struct.Struct("<I32sI32s")
+HEAD_ENDS = struct.Struct("<I32s")
 HEAD_DOMAIN = b"\x1bdiode zone messages head v1"
 
 
@@ -41,6 +41,7 @@ class MessageLog:
         self._pages = pages
         self._open: OpenPage | None = None
         self._cache: dict[int, Page] = {}
+        self._begin_head()
 
     @property
     def unindexed(self) -> int:
@@ -122,8 +123,7 @@ class MessageLog:
 
     def page_number(self, message_id: int) -> int:
         """Where the record of a stored id begins."""
-        state = self.state
-        return self.directory.page_of(message_id, state.first_page, state.next_page, state.last_id)
+        return self.directory.page_of(message_id, self.state)
 
     def page_after(self, page: int) -> int:
         """The next page that begins with a record, given one that does."""
@@ -164,8 +164,12 @@ class MessageLog:
         page = self.page(number)
         if page.spans:
             return self.span_ends(number, page)
-        position = message_id - page.first_id
-        return page.records(position, position)
+        return page.record(message_id - page.first_id)
+
+    def lone_record(self, message_id: int) -> bytes:
+        """The record of a stored id, nothing if it goes on; no page is kept at hand for more of its records."""
+        number = self.directory.page_of(message_id, self.state)
+        return record_of(self._pages.get(number) or b"", message_id)
 
     def sender(self, message_id: int) -> bytes:
         """The principal that sent a stored message."""
@@ -187,9 +191,13 @@ class MessageLog:
 
     def certified_data(self) -> bytes:
         """32 bytes that stand for all messages stored: where they begin and end, and their chain."""
-        state = self.state
-        ends = HEAD_ENDS.pack(state.first_id, state.anchor, state.last_id, state.head)
-        return hashlib.sha256(HEAD_DOMAIN + ends).digest()
+        head = self._head_begun.copy()
+        head.update(HEAD_ENDS.pack(self.state.last_id, self.state.head))
+        return head.digest()
+
+    def _begin_head(self) -> None:
+        """Hashes what only eviction changes, the first block: `certified_data` has to hash the second alone."""
+        self._head_begun = hashlib.sha256(HEAD_DOMAIN + HEAD_ENDS.pack(self.state.first_id, self.state.anchor))
 
     def chain_before(self, message_id: int) -> bytes:
         """The chain value before the group of an id, at most the last + 1."""
@@ -210,7 +218,7 @@ class MessageLog:
         for count, sender in groups:
             found.append((page.first_id + position, chain))
             if len(found) < len(groups):
-                records = [page.records(at, at) for at in range(position, position + count)]
+                records = [page.record(at) for at in range(position, position + count)]
                 (time,) = U32.unpack(records[0][-4:])
                 marks = [record[-83:-8] for record in records]
                 chain = chained(chain, page.first_id + position, time, sender, marks)

@@ -31,8 +31,8 @@ A group is what one call added to one page. With each the digest chain goes on: 
     | for each record 0x29, 41 key_id | 0x20, 32 hash
 """
 
-import hashlib
 import struct
+from hashlib import sha256
 
 LAYOUT = 2
 PAGE_BYTES = 6_144
@@ -44,16 +44,23 @@ RECORD_FIXED_BYTES = 8 + FIXED_TAIL_BYTES  # all but the ciphertext and its leng
 RECORD_OVERHEAD = 4 + RECORD_FIXED_BYTES  # with the longest length of a ciphertext that fits a call
 RECORD_MARKS_BYTES = 4  # a record's end and, at worst, its place among the tails
 GROUP_BYTES = 3 + 29
+LENGTHS = [bytes([length]) for length in range(30)]  # of principals
 SAME_SENDER = 255
 
 HEADER = struct.Struct("<BBHI32sII")
+HEADER_BYTES = HEADER.size
+PLACES = struct.Struct("<BBxxI36xI")  # of the header: layout, whether it goes on, first id, bytes of all records
 IDS = struct.Struct("<II")
 LENGTH = struct.Struct("<BB")
 U16 = struct.Struct("<H")
 U32 = struct.Struct("<I")
+BOUNDS = struct.Struct("<HH")
 GROUP = struct.Struct("<HB")
 TABLES_BYTES = U16.size
 CAPACITY = PAGE_BYTES - HEADER.size - TABLES_BYTES
+GROUPS_ROOM = CAPACITY - GROUP_BYTES  # with one more group to come
+MOST_RECORDS = CAPACITY // (RECORD_FIXED_BYTES + 1 + RECORD_MARKS_BYTES)
+MARKS = [struct.Struct(f"<{2 + tails}H") for tails in range(MOST_RECORDS + 1)]  # tails, and the number of groups
 KEY_MARK = bytes([KEY_ID_BYTES])
 HASH_MARK = bytes([HASH_BYTES])
 
@@ -79,6 +86,28 @@ def leb128(value: int) -> bytes:
     return bytes(out)
 
 
+def record_of(value: bytes, message_id: int) -> bytes:
+    """The bytes of one record of a page, nothing if it goes on."""
+    layout, spans, first_id, size = PLACES.unpack_from(value)
+    if layout != LAYOUT:
+        raise wrong_layout(layout)
+    if spans:
+        return b""
+    return record_at(value, HEADER_BYTES + size, message_id - first_id)
+
+
+def record_at(value: bytes, ends_at: int, position: int) -> bytes:
+    """The bytes of the record at a position of a page, given where its records end."""
+    at = ends_at + 2 * position
+    start, end = BOUNDS.unpack_from(value, at - 2) if position else (0, *U16.unpack_from(value, at))
+    return value[HEADER_BYTES + start : HEADER_BYTES + end]
+
+
+def wrong_layout(layout: int) -> PageError:
+    """What is to be raised for a page of another layout."""
+    return PageError(f"a message page has the layout {layout}: this version reads {LAYOUT}")
+
+
 class Page:
     """A page being read: its records as they leave, where each ends, who sent them."""
 
@@ -87,7 +116,7 @@ class Page:
             value
         )
         if layout != LAYOUT:
-            raise PageError(f"a message page has the layout {layout}: this version reads {LAYOUT}")
+            raise wrong_layout(layout)
         self.spans = spans == 1
         self._value = value
         self._ends_at = HEADER.size + self.size
@@ -109,6 +138,10 @@ class Page:
     def end(self, position: int) -> int:
         """Where one record ends; 0 for the position before the first."""
         return U16.unpack_from(self._value, self._ends_at + 2 * position)[0] if position >= 0 else 0
+
+    def record(self, position: int) -> bytes:
+        """The bytes of one record."""
+        return record_at(self._value, self._ends_at, position)
 
     def records(self, first: int, last: int) -> bytes:
         """The bytes of the records at positions `first` to `last`, both included."""
@@ -160,7 +193,7 @@ class OpenPage:
         self.first_id = first_id
         self.count = 0
         self.size = 0
-        self.room = CAPACITY - GROUP_BYTES
+        self.room = GROUPS_ROOM
         """Bytes that are left for one more group's records and their marks."""
         self._chain = chain
         self._records = bytearray()
@@ -186,15 +219,29 @@ class OpenPage:
             smallest = min([previous for previous in before if previous], default=NO_PREVIOUS)
         if smallest < self._smallest_previous:
             self._smallest_previous = smallest
+        self.size = ends[-1]
+        self._close_group(added, sender)
+
+    def add_one(self, record: bytes, previous: int, sender: bytes) -> None:
+        """The same for a record alone, the last of its key."""
+        self.size += len(record)
+        self._records += record
+        self._ends += U16.pack(self.size)
+        self._tails.append(self.count)
+        if 0 < previous < self._smallest_previous:
+            self._smallest_previous = previous
+        self._close_group(1, sender)
+
+    def _close_group(self, added: int, sender: bytes) -> None:
+        count, groups = self.count, self._groups
         if count and sender == self._sender:
-            self._groups += GROUP.pack(added, SAME_SENDER)
+            groups += GROUP.pack(added, SAME_SENDER)
         else:
-            self._groups += GROUP.pack(added, len(sender)) + sender
+            groups += GROUP.pack(added, len(sender)) + sender
             self._sender = sender
         self._group_count += 1
-        self.count = count + added
-        self.size = ends[-1]
-        self.room = CAPACITY - GROUP_BYTES - self.size - RECORD_MARKS_BYTES * self.count - len(self._groups)
+        self.count = count = count + added
+        self.room = GROUPS_ROOM - self.size - RECORD_MARKS_BYTES * count - len(groups)
 
     def link(self, position: int, next_id: int) -> None:
         """Notes the next message of a record's key."""
@@ -206,7 +253,7 @@ class OpenPage:
         """The page's bytes."""
         tails = self._tails
         header = HEADER.pack(LAYOUT, 0, self.count, self.first_id, self._chain, self._smallest_previous, self.size)
-        marks = struct.pack(f"<{len(tails) + 2}H", len(tails), *tails, self._group_count)
+        marks = MARKS[len(tails)].pack(len(tails), *tails, self._group_count)
         return b"".join((header, self._records, self._ends, marks, self._groups))
 
     @staticmethod
@@ -242,5 +289,4 @@ def pages_of_span(size: int) -> int:
 
 def chained(chain: bytes, first_id: int, time: int, sender: bytes, marks: list[bytes]) -> bytes:
     """The chain value after a group; `marks` are its records' keys and hashes, each with its length before it."""
-    ends = (chain, IDS.pack(first_id, time), bytes([len(sender)]), sender)
-    return hashlib.sha256(b"".join((*ends, *marks))).digest()
+    return sha256(b"".join((chain, IDS.pack(first_id, time), LENGTHS[len(sender)], sender, *marks))).digest()

@@ -10,6 +10,7 @@ from zone_canister.messages import MessageStore
 REPLY_BYTES = 1_800_000  # a reply that has as many is full
 MOST_REPLY_BYTES = 2_000_000  # under the platform's 2 MiB, with room for framing
 LEARNING_ROUNDS = 16
+NOT_KNOWN = bytes(4)  # the next id of a record that was written before there was one
 DIGEST_PAGES = 200
 
 
@@ -54,8 +55,16 @@ class Reader:
         """One record as it leaves, no bytes where there is none."""
         if not self.first_id <= message_id <= self.last_id:
             return b""
-        number = self._store.page_number(message_id)
-        return self._part(number, self._store.page(number), message_id, message_id)
+        record = self._store.lone_record(message_id)
+        if not record:
+            number = self._store.page_number(message_id)
+            record = self._store.span(number, self._store.page(number))
+        _, previous = IDS.unpack_from(record)
+        if record[-8:-4] != NOT_KNOWN and (previous >= self.first_id or not previous):
+            return record
+        next_id = self._links.next(message_id)
+        previous = previous if previous >= self.first_id else 0
+        return b"".join((IDS.pack(message_id, previous), record[8:-8], IDS.pack(next_id, U32.unpack(record[-4:])[0])))
 
     def by_hash(self, digest: bytes) -> bytes:
         """The newest record with this hash, no bytes where there is none."""
@@ -105,7 +114,7 @@ class Reader:
             senders = page.senders()
             stop = min(last, page.last_id)
             for position in range(message_id - page.first_id, stop + 1 - page.first_id):
-                record = store.span_ends(number, page) if page.spans else page.records(position, position)
+                record = store.span_ends(number, page) if page.spans else page.record(position)
                 parts.append(meta(record, senders[position]))
                 size += len(parts[-1])
             message_id = stop + 1

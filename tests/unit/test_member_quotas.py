@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import struct
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.maps import maps_of
-from zone_canister.quotas import HOUR, MemberQuotas
+from zone_canister.quotas import HOUR, WINDOW_HOURS, MemberQuotas
 
 DAY = 24 * HOUR
 MEMBER = b"\x01" * 29
@@ -74,3 +76,18 @@ def test_a_duplicate_takes_no_bytes_even_where_none_are_left():
     assert quotas.change(None, 100) == ""
     assert quotas.fault(quotas.window(MEMBER, 10**9), 1, 0, 10**9) == ""
     assert quotas.fault(quotas.window(MEMBER, 10**9), 1, 1, 10**9).startswith("5000 bytes in 24 hours and 1 more")
+
+
+@given(st.integers(0, 30), st.integers(0, 2**32 - 1), st.integers(0, 2**63))
+def test_what_the_former_layout_holds_counts_on(hours, messages, size):
+    maps = maps_of("zone_canister")
+    hour = 10**9 // HOUR
+    buckets = [(messages, size) if at == hour % WINDOW_HOURS else (0, 0) for at in range(WINDOW_HOURS)]
+    numbers = [number for bucket in buckets for number in bucket]
+    maps.member_quotas_map.insert(MEMBER, struct.pack("<IIQ" + WINDOW_HOURS * "IQ", hour, messages, size, *numbers))
+    quotas = MemberQuotas(maps.settings_map, maps.member_quotas_map)
+    now = (hour + hours) * HOUR
+    assert quotas.used(MEMBER, now) == ((messages, size) if hours < WINDOW_HOURS else (0, 0))
+    quotas.count(MEMBER, quotas.window(MEMBER, now), 0, 0)
+    again = MemberQuotas(maps.settings_map, maps.member_quotas_map)
+    assert again.used(MEMBER, now) == quotas.used(MEMBER, now)

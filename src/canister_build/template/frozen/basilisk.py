@@ -39,10 +39,10 @@ class CandidError(Error):
 class Principal:
     """A principal by its bytes, at most 29."""
 
-    __slots__ = ("_bytes",)
+    __slots__ = ("bytes",)
 
     def __init__(self, bytes=b""):
-        self._bytes = bytes
+        self.bytes = bytes
 
     @staticmethod
     def from_str(text):
@@ -74,26 +74,21 @@ class Principal:
 
     def to_str(self):
         """The text form."""
-        return _ic.principal_to_text(self._bytes)
+        return _ic.principal_to_text(self.bytes)
 
     def to_account_id(self, sub_account=0):
         """The ledger account of this principal."""
         return _AccountIdentifier(self, sub_account)
 
     @property
-    def bytes(self):
-        """The bytes."""
-        return self._bytes
-
-    @property
     def hex(self):
         """The bytes in upper-case hex."""
-        return self._bytes.hex().upper()
+        return self.bytes.hex().upper()
 
     @property
     def len(self):
         """The number of bytes."""
-        return len(self._bytes)
+        return len(self.bytes)
 
     @property
     def isPrincipal(self):
@@ -224,9 +219,13 @@ _STORED_AS = {
 
 
 class StableBTreeMap:
-    """`name = StableBTreeMap[K, V](memory_id=0, max_key_size=16, max_value_size=100)`: a map that survives upgrades."""
+    """`name = StableBTreeMap[K, V](memory_id=0, max_key_size=16, max_value_size=100)`: a map that survives upgrades.
 
-    __slots__ = ("_map",)
+    `get(key)` is the value, or None; `insert(key, value)` sets one and returns the one before, or None. Both are called
+    so often that they are functions of the runtime, without a step of Python between.
+    """
+
+    __slots__ = ("_map", "get", "insert")
 
     _types = (None, None)
 
@@ -236,18 +235,11 @@ class StableBTreeMap:
     def __init__(self, memory_id, max_key_size, max_value_size):
         key, value = (_STORED_AS.get(kind, "") if isinstance(kind, type) else "" for kind in self._types)
         self._map = _ic.map_open(memory_id, key, max_key_size, value, max_value_size)
+        self.get, self.insert = _ic.map_functions(self._map)
 
     def contains_key(self, key):
         """Whether there is an entry."""
         return _ic.map_contains(self._map, key)
-
-    def get(self, key):
-        """The value, or None."""
-        return _ic.map_get(self._map, key)
-
-    def insert(self, key, value):
-        """Sets a value and returns the one before, or None."""
-        return _ic.map_insert(self._map, key, value)
 
     def is_empty(self):
         """Whether there are no entries."""

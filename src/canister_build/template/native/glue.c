@@ -1,7 +1,13 @@
 /* CPython as the runtime (Rust) needs it: what the C API offers as macros only, and starting the interpreter.
  * Not for anything about the platform: that is the runtime's. */
 
+#define Py_BUILD_CORE
 #include "Python.h"
+
+#include "internal/pycore_code.h"
+#include "internal/pycore_frame.h"
+#include "internal/pycore_opcode_metadata.h"
+#include "opcode_ids.h"
 
 /* Kinds of Python objects the Candid codec tells apart; the runtime's `Kind` has the same numbers. */
 enum { OTHER, NONE, BOOL, INT, FLOAT, STR, BYTES, BYTEARRAY, LIST, TUPLE, DICT };
@@ -107,6 +113,18 @@ PyObject *glue_call(PyObject *callable, PyObject *const *arguments, size_t count
 {
     return PyObject_Vectorcall(callable, arguments, count, NULL);
 }
+
+/* Whether the Python code that is running, which called a function of C, throws away what it returns. */
+int glue_result_is_dropped(void)
+{
+    _PyInterpreterFrame *caller = PyThreadState_Get()->current_frame;
+    if (caller == NULL || caller->owner == FRAME_OWNED_BY_CSTACK) return 0;
+    _Py_CODEUNIT *call = caller->instr_ptr;
+    if (_PyOpcode_Deopt[call->op.code] != CALL) return 0;
+    return call[1 + INLINE_CACHE_ENTRIES_CALL].op.code == POP_TOP;
+}
+
+PyObject *glue_bound_function(PyMethodDef *method, PyObject *self) { return PyCFunction_New(method, self); }
 
 /* One step of a generator: 1 and what it yielded, 0 and what it returned, -1 with an exception set. */
 int glue_send(PyObject *generator, PyObject *value, PyObject **result)

@@ -8,15 +8,15 @@ use crate::{calls, ic0, maps, principal, runtime, text, timers};
 /// Positional arguments as an array; METH_FASTCALL of the C API.
 const FAST_CALL: i32 = 0x80;
 
-/// The arguments of a call from Python.
-struct Arguments<'a>(&'a [Raw]);
+/// What a function called from Python is bound to, the module for most, and its arguments.
+struct Arguments<'a>(Raw, &'a [Raw]);
 
 impl Arguments<'_> {
     fn object(&self, index: usize) -> PyResult {
-        match self.0.get(index) {
+        match self.1.get(index) {
             Some(raw) => Py::borrowed(*raw).ok_or(Raised),
             None => {
-                Err(py::raise_type_error(&format!("expected at least {} arguments, got {}", index + 1, self.0.len())))
+                Err(py::raise_type_error(&format!("expected at least {} arguments, got {}", index + 1, self.1.len())))
             }
         }
     }
@@ -33,6 +33,12 @@ impl Arguments<'_> {
 
     fn handle(&self) -> Result<usize, Raised> {
         Ok(self.u64(0)? as usize)
+    }
+
+    /// The handle of the map that the function is bound to.
+    fn bound_handle(&self) -> Result<usize, Raised> {
+        let handle = Py::borrowed(self.0).and_then(|object| object.as_u64()).ok_or(Raised)?;
+        Ok(handle as usize)
     }
 
     fn str(&self, index: usize) -> Result<String, Raised> {
@@ -78,15 +84,15 @@ fn text_of(bytes: Vec<u8>) -> PyResult {
     Ok(Py::str(&String::from_utf8_lossy(&bytes)))
 }
 
-macro_rules! methods {
-    ($($name:literal => |$arguments:ident| $body:expr;)*) => {
-        /// The methods of the module, with the null entry that ends them.
-        pub fn methods() -> &'static [MethodDef] {
+macro_rules! functions {
+    ($which:ident, $what:literal, $($name:literal => |$arguments:ident| $body:expr;)*) => {
+        #[doc = $what]
+        pub fn $which() -> &'static [MethodDef] {
             let mut methods = Vec::new();
             $({
-                unsafe extern "C" fn entry(_module: Raw, items: *const Raw, count: isize) -> Raw {
+                unsafe extern "C" fn entry(object: Raw, items: *const Raw, count: isize) -> Raw {
                     let items = if count == 0 { &[][..] } else { std::slice::from_raw_parts(items, count as usize) };
-                    let $arguments = Arguments(items);
+                    let $arguments = Arguments(object, items);
                     let _ = &$arguments;
                     let run = || -> PyResult { $body };
                     run().map_or(std::ptr::null_mut(), Py::into_raw)
@@ -104,11 +110,16 @@ macro_rules! methods {
     };
 }
 
-methods! {
+functions! { map_functions, "What a map's `get` and `insert` call, bound to its handle.",
+    "get" => |a| unfit(maps::get(a.bound_handle()?, &a.object(0)?));
+    "insert" => |a| unfit(maps::insert(a.bound_handle()?, &a.object(0)?, &a.object(1)?, !py::result_is_dropped()));
+}
+
+functions! { methods, "The methods of the module, with the null entry that ends them.",
     "accept_message" => |_a| { ic0::accept_message(); none() };
     "arg_data" => |_a| Ok(Py::bytes(&ic0::arg_data()));
     "arg_data_size" => |_a| Ok(Py::u64(ic0::arg_data_size() as u64));
-    "caller" => |_a| Ok(runtime::principal(&ic0::caller()));
+    "caller" => |_a| Ok(runtime::caller());
     "id" => |_a| Ok(runtime::principal(&ic0::canister_self()));
     "method_name" => |_a| text_of(ic0::method_name());
     "time" => |_a| Ok(Py::u64(ic0::time()));
@@ -159,8 +170,11 @@ methods! {
         let declared = |name: usize, max: usize| Ok(Declared { tag: stored::tag_of(&a.str(name)?), max: a.u64(max)? });
         Ok(Py::u64(invalid(maps::open(id, declared(1, 2)?, declared(3, 4)?))? as u64))
     };
-    "map_get" => |a| unfit(maps::get(a.handle()?, &a.object(1)?));
-    "map_insert" => |a| unfit(maps::insert(a.handle()?, &a.object(1)?, &a.object(2)?));
+    "map_functions" => |a| {
+        let bound = |method| py::bound(method, a.object(0)?);
+        let functions = map_functions();
+        Ok(Py::tuple(vec![bound(&functions[0])?, bound(&functions[1])?]))
+    };
     "map_remove" => |a| unfit(maps::remove(a.handle()?, &a.object(1)?));
     "map_contains" => |a| Ok(Py::bool(unfit(maps::contains(a.handle()?, &a.object(1)?))?));
     "map_len" => |a| Ok(Py::u64(unfit(maps::size(a.handle()?))?));

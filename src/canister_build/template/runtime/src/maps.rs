@@ -105,13 +105,14 @@ impl Map {
         })
     }
 
-    fn insert(&mut self, key: &[u8], value: Encoded) -> Option<Content> {
+    /// Sets a value and returns the one before, if it is `wanted`: reading it costs as much as writing.
+    fn insert(&mut self, key: &[u8], value: Encoded, wanted: bool) -> Option<Content> {
         let Some(slots) = &mut self.slots else {
             return self.tree.insert(key, &value.into_bytes()).map(Content::Encoded);
         };
         let fits = slots.fits(&value);
         let (place, before) = match find(&self.tree, slots, key) {
-            Some(Found::Slot(place)) => (Some(place), Some(slots.read(place))),
+            Some(Found::Slot(place)) => (Some(place), wanted.then(|| slots.read(place))),
             Some(Found::Inline(bytes)) => (None, Some(Content::Encoded(bytes))),
             None => (None, None),
         };
@@ -192,11 +193,12 @@ pub fn get(handle: usize, key: &Py) -> Result<Py> {
     decoded(map(handle)?.get(&key))
 }
 
-pub fn insert(handle: usize, key: &Py, value: &Py) -> Result<Py> {
+pub fn insert(handle: usize, key: &Py, value: &Py, wanted: bool) -> Result<Py> {
     let key = encode_key(handle, key)?;
     let (declared, id) = (map(handle)?.value, map(handle)?.id);
     let value = encode_top(value, declared, "value", id)?;
-    decoded(map(handle)?.insert(&key, value))
+    let before = map(handle)?.insert(&key, value, wanted);
+    if wanted { decoded(before) } else { Ok(Py::none()) }
 }
 
 pub fn remove(handle: usize, key: &Py) -> Result<Py> {

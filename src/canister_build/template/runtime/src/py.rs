@@ -33,6 +33,7 @@ extern "C" {
     fn glue_as_u64(object: Raw, value: *mut u64) -> c_int;
     fn glue_bool(value: c_int) -> Raw;
     fn glue_buffer(object: Raw, size: *mut isize) -> *const u8;
+    fn glue_bound_function(method: *const MethodDef, object: Raw) -> Raw;
     fn glue_call(callable: Raw, arguments: *const Raw, count: usize) -> Raw;
     fn glue_decref(object: Raw);
     fn glue_dict_get(dict: Raw, key: Raw) -> Raw;
@@ -48,6 +49,7 @@ extern "C" {
     fn glue_kind(object: Raw) -> c_int;
     fn glue_list_set(list: Raw, index: isize, item: Raw);
     fn glue_none() -> Raw;
+    fn glue_result_is_dropped() -> c_int;
     fn glue_run(source: *const c_char, filename: *const c_char) -> c_int;
     fn glue_send(generator: Raw, value: Raw, result: *mut Raw) -> c_int;
     fn glue_sequence_item(object: Raw, index: isize) -> Raw;
@@ -462,6 +464,16 @@ pub fn add_module(methods: &'static [MethodDef]) -> Result<(), Raised> {
         0 => Ok(()),
         _ => Err(Raised),
     }
+}
+
+/// A function of Python that has `object` as its first argument always: what its entry calls the module.
+pub fn bound(method: &'static MethodDef, object: Py) -> PyResult {
+    Py::owned(unsafe { glue_bound_function(method, object.raw()) })
+}
+
+/// Whether the Python code that called the running function throws its result away.
+pub fn result_is_dropped() -> bool {
+    unsafe { glue_result_is_dropped() == 1 }
 }
 
 /// Sets a TypeError for Python to see.

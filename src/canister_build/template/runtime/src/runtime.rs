@@ -25,10 +25,13 @@ struct Runtime {
     principal_bytes: Py,
     service_principal: Py,
     methods: Vec<Method>,
-    hooks: HashMap<String, Method>,
+    hooks: Vec<(String, Method)>,
     codecs: HashMap<String, &'static Codec>,
     /// How `ic.reply` encodes, for the method being run.
     reply: Option<&'static Codec>,
+    last_caller: Option<(Vec<u8>, Py)>,
+    ok: Py,
+    err: Py,
 }
 
 static RUNTIME: Global<Runtime> = Global::new();
@@ -72,12 +75,15 @@ pub fn start() {
     RUNTIME.set(Runtime {
         principal_class: python(module.attribute_named("Principal")),
         service_class: python(module.attribute_named("Service")),
-        principal_bytes: Py::interned("_bytes"),
+        principal_bytes: Py::interned("bytes"),
         service_principal: Py::interned("canister_id"),
         methods: Vec::new(),
-        hooks: HashMap::new(),
+        hooks: Vec::new(),
         codecs: HashMap::new(),
         reply: None,
+        last_caller: None,
+        ok: Py::interned("Ok"),
+        err: Py::interned("Err"),
     });
     calls::start(&module);
     python(py::run("from basilisk import *", "<template>"));
@@ -88,6 +94,8 @@ pub fn start() {
     let runtime = RUNTIME.get();
     runtime.methods = methods;
     runtime.hooks = hooks;
+    // What the source made stays: no collection of garbage has to walk through it.
+    python(py::import("gc").and_then(|gc| gc.attribute_named("freeze")).and_then(|freeze| freeze.call(&[])));
 }
 
 fn read_method(json: &Json) -> Method {
@@ -107,13 +115,17 @@ fn read_method(json: &Json) -> Method {
     }
 }
 
+fn find_hook(hook: &str) -> Option<&'static Method> {
+    RUNTIME.get().hooks.iter().find(|(name, _)| name == hook).map(|(_, method)| method)
+}
+
 pub fn has_hook(hook: &str) -> bool {
-    RUNTIME.get().hooks.contains_key(hook)
+    find_hook(hook).is_some()
 }
 
 /// Runs a lifecycle hook, when the canister has it.
 pub fn run_hook(hook: &str) {
-    let Some(method) = RUNTIME.get().hooks.get(hook) else {
+    let Some(method) = find_hook(hook) else {
         return;
     };
     let arguments = method.read_arguments();
@@ -161,11 +173,12 @@ impl Method {
             ic0::trap(&format!("guard {name:?} is not among the globals of the canister"));
         };
         let answer = python(guard.call(&[]));
+        let runtime = RUNTIME.get();
         if answer.kind() == Kind::Dict && answer.dict_size() == 1 {
-            if answer.dict_get(&Py::interned("Ok")).is_some_and(|value| value.is_none()) {
+            if answer.dict_get(&runtime.ok).is_some_and(|value| value.is_none()) {
                 return Ok(());
             }
-            if let Some(reason) = answer.dict_get(&Py::interned("Err")).filter(|reason| reason.kind() == Kind::Str) {
+            if let Some(reason) = answer.dict_get(&runtime.err).filter(|reason| reason.kind() == Kind::Str) {
                 return Err(reason.str_lossy());
             }
         }
@@ -216,6 +229,20 @@ pub fn encode_reply(value: &Py) -> Result<Vec<u8>, String> {
 /// What `ic.reply` encodes by, for the rest of this message.
 pub fn set_reply(codec: Option<&'static Codec>) {
     RUNTIME.get().reply = codec;
+}
+
+/// The caller's Principal: a new one only for another caller than the last.
+pub fn caller() -> Py {
+    let bytes = ic0::caller();
+    let runtime = RUNTIME.get();
+    if let Some((known, principal)) = &runtime.last_caller {
+        if *known == bytes {
+            return principal.clone();
+        }
+    }
+    let made = principal(&bytes);
+    runtime.last_caller = Some((bytes, made.clone()));
+    made
 }
 
 pub fn principal(bytes: &[u8]) -> Py {
