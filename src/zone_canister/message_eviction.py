@@ -128,11 +128,10 @@ class EvictingLog(MessageLog):
             state.is_open = False
         self.directory.drop_before(stop)
 
-    def _make_room(self, batch: Batch) -> None:
-        """Evicts the oldest pages until a batch fits. Raises `Refused`."""
+    def _make_room(self, pages: int, count: int) -> None:
+        """Evicts the oldest pages until so many more pages and messages fit. Raises `Refused`."""
         limits, state = self.limits, self.state
-        count = len(batch.fresh)
-        added = batch.pages * PAGE_RESERVED_BYTES + count * INDEX_BYTES
+        added = pages * PAGE_RESERVED_BYTES + count * INDEX_BYTES
         if added > limits.max_bytes:
             raise Refused(f"the messages take {added} bytes, the zone's limit is {limits.max_bytes}")
         if limits.max_messages and count > limits.max_messages:

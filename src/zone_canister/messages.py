@@ -7,7 +7,7 @@ lies there is `message_log`, and what goes `message_eviction`.
 
 from hashlib import sha256
 
-from zone_canister.message_eviction import MESSAGE_BYTES, PAGE_OVERHEAD, PAGE_ROOM, Batch, EvictingLog, reserved
+from zone_canister.message_eviction import MESSAGE_BYTES, PAGE_OVERHEAD, PAGE_ROOM, Batch, EvictingLog, Refused, reserved
 from zone_canister.message_log import INDEX_BYTES, PAGE_RESERVED_BYTES
 from zone_canister.message_pages import (
     CAPACITY,
@@ -108,7 +108,7 @@ class MessageStore(EvictingLog):
         """Stores what is new of a batch, evicting what must go. Raises `Refused` and changes nothing if it cannot."""
         if not batch.fresh:
             return
-        self._make_room(batch)
+        self._make_room(batch.pages, len(batch.fresh))
         state = self.state
         page = self._resume()
         before, after, keys = self._link(batch, state.last_id + 1)
@@ -159,7 +159,7 @@ class MessageStore(EvictingLog):
         state.save()
 
     def add_one(self, key_id: bytes, ciphertext: bytes, sender: bytes, now: int, most: int) -> tuple[int, int]:
-        """Stores a message that takes up to `most` bytes as they are counted against quotas, where nothing has to go.
+        """Stores a message that takes up to `most` bytes as they are counted against quotas, in few steps.
 
         Returns its id, or that of its duplicate, and the bytes that were taken; (0, 0) where it takes `fault`,
         `prepare` and `add` to decide, and nothing is changed then. They would come to the same at nearly twice the
@@ -186,14 +186,16 @@ class MessageStore(EvictingLog):
         if begins:
             taken += GROUP_BYTES + PAGE_OVERHEAD + room if room > 0 else GROUP_BYTES + PAGE_OVERHEAD
             needed += PAGE_RESERVED_BYTES
-        limits, message_id = self.limits, state.last_id + 1
-        if (
-            taken > most
-            or limits.max_messages
-            or self.usage() + needed > limits.max_bytes
-            or message_id > MAX_MESSAGE_ID
-        ):
+        message_id = state.last_id + 1
+        if taken > most or message_id > MAX_MESSAGE_ID:
             return 0, 0
+        if self.limits.max_messages or self.usage() + needed > self.limits.max_bytes:
+            try:
+                self._make_room(1 if begins else 0, 1)
+            except Refused:
+                return 0, 0
+            if self._open is not page:
+                return 0, 0
         key_shard, key_tag, key = index.place(key_id)
         previous, at = keys.locate(key_shard, key_tag)
         if begins:
