@@ -7,7 +7,15 @@ lies there is `message_log`, and what goes `message_eviction`.
 
 from hashlib import sha256
 
-from zone_canister.message_eviction import MESSAGE_BYTES, PAGE_OVERHEAD, PAGE_ROOM, Batch, EvictingLog, Refused, reserved
+from zone_canister.message_eviction import (
+    MESSAGE_BYTES,
+    PAGE_OVERHEAD,
+    PAGE_ROOM,
+    Batch,
+    EvictingLog,
+    Refused,
+    reserved,
+)
 from zone_canister.message_log import INDEX_BYTES, PAGE_RESERVED_BYTES
 from zone_canister.message_pages import (
     CAPACITY,

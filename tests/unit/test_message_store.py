@@ -56,7 +56,7 @@ class StoreMachine(MessageMachine):
             before = self.written()
             message_id, taken = self.store.add_one(*batch[0], sender, self.now, 2**63)
             if message_id:
-                assert self.written() - before <= taken
+                assert self.moved(before) <= taken
                 return [message_id]
         prepared = self.store.prepare(batch)
         before = self.written()
@@ -64,14 +64,19 @@ class StoreMachine(MessageMachine):
             self.store.add(prepared, sender, self.now)
         except Refused as refused:
             return str(refused)
-        assert self.written() - before <= prepared.size
+        assert self.moved(before) <= prepared.size
         return prepared.ids
 
-    def written(self) -> int:
-        """Where the next message would be written, in bytes counted from the first one ever, with the index."""
+    def written(self) -> tuple[int, int]:
+        """The last page, and where the next message would be written: in bytes from the first one ever."""
         state, page = self.store.state, self.store._resume()
         left = page.room + GROUP_BYTES if page is not None else 0
-        return state.next_page * PAGE_RESERVED_BYTES - left + state.last_id * INDEX_BYTES
+        return state.next_page - 1, state.next_page * PAGE_RESERVED_BYTES - left + state.last_id * INDEX_BYTES
+
+    def moved(self, before: tuple[int, int]) -> int:
+        """By how much that has moved on; what is left on a page that was evicted is nobody's."""
+        page, at = before
+        return self.written()[1] - at if page >= self.store.state.first_page else 0
 
     def change_limits(self, max_bytes: int, most: int, age: int) -> None:
         self.store.expire(self.now)
