@@ -6,6 +6,7 @@ Whatever takes part, stores and the stand-ins for their maps alike, is kept as o
 from __future__ import annotations
 
 import copyreg
+import hashlib
 import pickle
 import struct
 from typing import Any, cast
@@ -25,6 +26,19 @@ def _view(data: bytes, code: str) -> memoryview:
     return memoryview(bytearray(data)).cast(cast(Any, code))
 
 
-# What pickle leaves out and the stores hold: packed tables, and formats.
+def _begun(number: int) -> Any:
+    return _BEGUN[number].copy()
+
+
+def _keep_begun(found: Any) -> tuple[Any, tuple[int]]:
+    _BEGUN.append(found.copy())
+    return _begun, (len(_BEGUN) - 1,)
+
+
+_BEGUN: list[Any] = []
+"""Hashes that were remembered: their state cannot be read, but copied."""
+
+# What pickle leaves out and the stores hold: packed tables, formats, and hashes that are begun.
 copyreg.pickle(memoryview, lambda view: (_view, (view.tobytes(), view.format)))
 copyreg.pickle(struct.Struct, lambda found: (struct.Struct, (found.format,)))
+copyreg.pickle(type(hashlib.sha256()), _keep_begun)
