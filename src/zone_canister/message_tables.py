@@ -121,18 +121,18 @@ class Table:
 
     def load(self, shard: int) -> bytearray:
         """The entries of a shard that was not touched yet."""
-        if not self._hinted:
-            self.shards[shard] = bytearray()
-            return self.shards[shard]
+        shards = self.shards
         group = shard >> GROUP_BITS
-        data = self._groups.read(group)
-        at = 0
+        data = self._groups.read(group) if self._hinted else b""
+        if not data:
+            shards[shard] = bytearray()
+            return shards[shard]
+        unpack, at = U32.unpack_from, 0
         for number in range(group << GROUP_BITS, (group + 1) << GROUP_BITS):
-            (length,) = U32.unpack_from(data, at) if data else (0,)
-            at += U32.size
-            self.shards[number] = bytearray(data[at : at + length])
-            at += length
-        return self.shards[shard]
+            end = at + 4 + unpack(data, at)[0]
+            shards[number] = bytearray(data[at + 4 : end])
+            at = end
+        return shards[shard]
 
     def _sweep(self, entries: bytearray) -> None:
         """Drops the entries of a shard whose messages are gone."""
