@@ -36,7 +36,8 @@ INDEXED_A_QUERY = 20_000  # a query may take 5 G
 @update(guard=require_writing_member)
 def add_message(key_id: blob, ciphertext: blob) -> Nat32Result:
     """Stores one message under a key and returns its id."""
-    if background.has_learned and not messages.state.pending_since and not messages.limits.max_age_seconds:
+    state = messages.state
+    if state.next_page <= background.rest_page and not state.pending_since and not messages.limits.max_age_seconds:
         # Nothing but the message is to be looked after.
         caller, now = ic.caller().bytes, ic.time() // NANOSECONDS
         window = quotas.window(caller, now)
