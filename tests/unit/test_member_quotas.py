@@ -49,7 +49,7 @@ def test_no_day_holds_more_than_the_quota_and_the_time_told_is_when_it_frees_up(
 def test_members_who_add_nothing_for_a_day_take_no_room_and_looking_for_them_is_bounded():
     maps = maps_of("zone_canister")
     quotas, hour = MemberQuotas(maps.settings_map, maps.member_quotas_map), 10**6
-    members = [number.to_bytes(2, "big") for number in range(1_000)]
+    members = [number.to_bytes(2, "big") + b"\x02" for number in range(1_000)]
     for number, member in enumerate(members):
         now = (hour + number % 2 * 20) * HOUR
         quotas.count(member, quotas.window(member, now), 1, 5)
