@@ -47,6 +47,11 @@ _DEPOSITS = Method(
     ],
     query=True,
 )
+_SETTLE = Method(
+    "settle_deposit",
+    [c.record(number=c.NAT64, arrived=c.opt(c.BOOL), reason=c.TEXT)],
+    [c.variant(ok=c.NULL, err=c.TEXT)],
+)
 _ALERT = c.record(
     number=c.NAT64,
     kind=c.variant(
@@ -122,6 +127,11 @@ class Battery:
         """Yield all deposits on the books, newest first; `outcome` is a word."""
         for entry in pages(lambda before: _DEPOSITS(self.agent, self.canister, before, PAGE)["entries"], "number"):
             yield {**entry, "outcome": entry["outcome"][0]}
+
+    def settle(self, number: int, arrived: bool | None, reason: str) -> None:
+        """Say what became of a deposit whose answer was lost; None to have the factory's readings tell. For admins."""
+        answer = {"number": number, "arrived": arrived, "reason": reason}
+        ok_or_raise("settle_deposit", _SETTLE(self.agent, self.canister, answer))
 
     def deposit_sums(self) -> dict[str, dict[str, int]]:
         """Return count, attached and refunded of all deposits ever, by outcome."""

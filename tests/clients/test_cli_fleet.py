@@ -193,6 +193,9 @@ def test_a_refill_follows_the_policy_and_is_on_the_books(tool: Tool) -> None:
         assert [(row["attached"], row["outcome"]) for row in books["deposits"]] == [(refilled["received"], "settled")]
         assert books["sums"]["settled"]["attached"] >= refilled["received"]
         assert "settled: " in tool.text("fleet", "deposits")
+        for decision in ([], ["--lost", "the balance did not change"]):
+            code, said = tool.error("fleet", "settle-deposit", "0", *decision)
+            assert (code, "deposit 0 is none whose answer was lost: see get_deposits" in said) == (3, True)
         assert table(tool.text("fleet", "deposits", "--csv"))[-1]["canister"] == canister
     finally:
         policy(tool, "--refill-to", str(before["refill_to"]), "--refill-below", str(before["refill_below"]))

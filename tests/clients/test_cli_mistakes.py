@@ -45,9 +45,13 @@ FLEET = [
         "waive",
         "allow-code",
         "creation",
+        "settle-deposit",
     )
 ]
-CUSTODY = [f"custody {action}" for action in ("show", "offer", "accept", "cancel", "retire", "accept-release", "repay")]
+CUSTODY = [
+    f"custody {action}"
+    for action in ("show", "offer", "accept", "cancel", "retire", "accept-release", "accept-reinstall", "repay")
+]
 ZONE = "rwlgt-iiaaa-aaaaa-aaaaa-cai"
 AT = ["--factory", "aaaaa-aa"]
 

@@ -1,4 +1,4 @@
-"""`zones fleet allowance|waive|allow-code|creation`: what admins and controllers decide for a single zone.
+"""`zones fleet allowance|waive|allow-code|creation|settle-deposit`: what admins decide on single zones.
 
 Not for what its owners decide (`custody`).
 """
@@ -61,7 +61,7 @@ def register(actions: Subparsers, add: Add) -> list[argparse.ArgumentParser]:
         "cycles", type=checked(checks.cycles_limit), metavar="CYCLES", help="500B, 1T, or none for nothing"
     )
     allow.add_argument("sha256", type=checked(checks.sha256), metavar="SHA256", help="of the gzipped Wasm")
-    return [allowance, waive, allow, _add_creation(actions, add)]
+    return [allowance, waive, allow, _add_creation(actions, add), _add_settling(actions, add)]
 
 
 def _add_creation(actions: Subparsers, add: Add) -> argparse.ArgumentParser:
@@ -79,6 +79,25 @@ def _add_creation(actions: Subparsers, add: Add) -> argparse.ArgumentParser:
         metavar="CANISTER",
         help="the canister it got, as dashboards list it, or none when it got none",
     )
+    return command
+
+
+def _add_settling(actions: Subparsers, add: Add) -> argparse.ArgumentParser:
+    command = add(
+        actions,
+        "settle-deposit",
+        "say what became of a deposit whose answer was lost; for admins",
+        _settle_deposit,
+        "zones fleet settle-deposit 17 --lost 'the balance did not change'",
+    )
+    command.add_argument(
+        "number", type=checked(checks.whole), metavar="NUMBER", help="as `zones fleet deposits` has it"
+    )
+    decision = command.add_mutually_exclusive_group()
+    for name in ("arrived", "lost"):
+        decision.add_argument(
+            f"--{name}", metavar="REASON", help=f"it {name}, and why you say so (default: what the readings tell)"
+        )
     return command
 
 
@@ -112,6 +131,18 @@ def _allow_code(context: Context) -> Result:
         until = desk.rollouts.allow_code(canister, desk.options.sha256)
     row = {"canister": to_text(canister), "sha256": desk.options.sha256.hex(), "until": iso(until)}
     return desk.listing("allowed", Table(_ALLOWED, [row]), "")
+
+
+def _settle_deposit(context: Context) -> Result:
+    desk, options = Desk(context, signed=True), context.options
+    is_decided = options.arrived is not None or options.lost is not None
+    arrived = options.arrived is not None if is_decided else None
+    reason = options.arrived or options.lost or ""
+    with explaining(options.identity):
+        desk.battery.settle(options.number, arrived, reason)
+    found = next((entry for entry in desk.battery.deposits() if entry["number"] == options.number), None)
+    row = {"number": options.number, "outcome": "" if found is None else found["outcome"]}
+    return desk.listing("settled", Table([Column(key, key) for key in row], [row]), "")
 
 
 def _creation(context: Context) -> Result:
