@@ -52,7 +52,10 @@ class Samples:
             if ids is None:
                 keys[key_id] = [message_id]
             else:
-                ids.append(message_id)
+                try:
+                    ids.append(message_id)
+                except AttributeError:
+                    keys[key_id] = [*ids, message_id]
             message_id += step
 
     def first_from(self, key_id: bytes, low: int) -> int:
@@ -61,7 +64,7 @@ class Samples:
         keys = self._groups[group]
         if keys is None:
             keys = self._load(group)
-        ids = keys.get(key_id, ())
+        ids = keys.get(key_id) or []
         at = first_at(ids, low)
         return ids[at] if at < len(ids) else 0
 
@@ -85,7 +88,7 @@ class Samples:
             if ids[-1] < first_id:
                 del keys[key_id]
             elif ids[0] < first_id:
-                del ids[: first_at(ids, first_id)]
+                keys[key_id] = ids[first_at(ids, first_id) :]
 
     def _packed(self, group: int) -> bytes:
         """A group's bytes in the hint."""
@@ -94,19 +97,21 @@ class Samples:
             return self._hint.read(group) if self._hinted else b""
         return b"".join([KEY.pack(key, len(ids)) + struct.pack(f"<{len(ids)}I", *ids) for key, ids in keys.items()])
 
-    def _load(self, group: int) -> dict[bytes, list[int]]:
+    def _load(self, group: int) -> dict:
+        """The keys of a group as the hint has them, until they grow as views: a query that needs one makes no lists."""
         data = self._hint.read(group) if self._hinted else b""
+        view = memoryview(data)
         keys = self._groups[group] = {}
-        at = 0
-        while at < len(data):
-            key_id, count = KEY.unpack_from(data, at)
-            at += KEY.size
-            keys[key_id] = list(struct.unpack_from(f"<{count}I", data, at))
-            at += U32.size * count
+        start, size = KEY.size, len(data)
+        while start < size:
+            key_id, count = KEY.unpack_from(data, start - KEY.size)
+            end = start + U32.size * count
+            keys[key_id] = view[start:end].cast("I")
+            start = end + KEY.size
         return keys
 
 
-def first_at(ids: list[int] | tuple[int, ...], low: int) -> int:
+def first_at(ids: list[int] | memoryview, low: int) -> int:
     """Where the first of some ascending ids lies that is not below one."""
     start, end = 0, len(ids)
     while start < end:
