@@ -46,8 +46,8 @@ _HEAP_RESERVATION = 4 << 30
 
 
 @cache
-def _descriptors() -> tuple[int, int] | None:
-    """The process's userfaultfd and its page map, or None where the kernel doesn't offer both."""
+def _descriptors(_process: int) -> tuple[int, int] | None:
+    """A process's own userfaultfd and page map, opened by it, or None where the kernel doesn't offer both."""
     number = _SYSCALL_USERFAULTFD.get(platform.machine())
     if platform.system() != "Linux" or number is None:
         return None
@@ -66,8 +66,9 @@ def _descriptors() -> tuple[int, int] | None:
 class DirtyPages:
     """The pages written in one heap since the last look."""
 
-    def __init__(self, page_map: int, base: int) -> None:
-        self._page_map = page_map
+    def __init__(self, base: int) -> None:
+        self._process = 0
+        self._page_map: int | None = None
         self._base = base
         self._regions = (ctypes.c_uint64 * (3 * _REGIONS))()
         regions = ctypes.addressof(self._regions)
@@ -79,30 +80,45 @@ class DirtyPages:
     @staticmethod
     def offered() -> bool:
         """Whether this kernel can tell which pages were written."""
-        return _descriptors() is not None
+        return _descriptors(os.getpid()) is not None
 
     @staticmethod
     def track(base: int) -> DirtyPages | None:
         """Start tracking the heap at an address; None where that can't be done."""
-        descriptors = _descriptors()
+        tracker = DirtyPages(base)
+        tracker._register(os.sysconf("SC_PAGE_SIZE"))
+        return None if tracker._page_map is None else tracker
+
+    def _register(self, size: int) -> None:
+        """Have this process's kernel note writes to the heap, of which ``size`` bytes are in use, from now on."""
+        self._process = os.getpid()
+        self._page_map = None
+        descriptors = _descriptors(self._process)
         if descriptors is None:
-            return None
-        faults, page_map = descriptors
-        tracker = DirtyPages(page_map, base)
-        register = bytearray(struct.pack("QQQQ", base, _HEAP_RESERVATION, _REGISTER_MODE_WP, 0))
+            return
+        faults, self._page_map = descriptors
+        register = bytearray(struct.pack("QQQQ", self._base, _HEAP_RESERVATION, _REGISTER_MODE_WP, 0))
         try:
             fcntl.ioctl(faults, _UFFDIO_REGISTER, register)
-            tracker.take(os.sysconf("SC_PAGE_SIZE"))
+            self._takes = 0
+            self.take(size)
         except OSError:
-            return None
-        return tracker
+            self._page_map = None
 
     def take(self, size: int) -> list[tuple[int, int]]:
         """Ranges (offset, length) within the first ``size`` bytes: those written since they were last taken.
 
         Pages that were written before may be among them, too: messages mostly write the same pages, and a write to a
         page that isn't protected costs nothing. All are protected again once they have become too many.
+
+        In a fork the first time it is everything: a copy of a process takes over neither what the kernel noted nor that
+        it notes anything, and the page map that was opened before is the other process's.
         """
+        if self._process != os.getpid():
+            self._register(size)
+            return [(0, size)]
+        if self._page_map is None:
+            return [(0, size)]
         protect = self._takes % _PROTECT_EVERY == 0
         self._takes += 1
         found = self._scan(size, _SCAN_AND_PROTECT if protect else _SCAN)
@@ -112,6 +128,7 @@ class DirtyPages:
         return found
 
     def _scan(self, size: int, flags: int) -> list[tuple[int, int]]:
+        assert self._page_map is not None
         argument = self._argument
         argument[1] = flags
         argument[2], argument[3] = self._base, self._base + size

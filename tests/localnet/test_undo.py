@@ -1,6 +1,7 @@
 """Undoing messages: random writes and traps against a model, with and without the kernel's help."""
 
 import gc
+import os
 import weakref
 from dataclasses import dataclass
 
@@ -112,6 +113,46 @@ def test_what_is_kept_stays_and_what_is_undone_is_gone(helped: bool, steps: list
             else:
                 runtime.undo()
             assert content(runtime) == (bytes(heap), bytes(stable), last)
+
+
+def write(runtime: Runtime, address: int, value: int) -> None:
+    """A message that writes a number to the heap, and is neither kept nor undone yet."""
+    words = (address, 0, value, 0, 0, 0)
+    runtime.begin(context(Mode.UPDATE, b"".join(word.to_bytes(4, "little") for word in words)))
+    assert runtime.run_export("canister_update write").error is None
+
+
+@pytest.mark.parametrize("helped", [True, False])
+def test_a_fork_undoes_its_own_messages_and_leaves_the_others_to_undo_theirs(helped: bool) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        if not helped:
+            patch.setattr(DirtyPages, "track", lambda _base: None)
+        module = CACHE.get(canister(WRITER, memory="4"))
+        shims = Shims(CACHE.engine)
+        runtime = Runtime(
+            module, NETWORK.services(Prices()), shims, SnapshotPool(), context(Mode.START), bytes(2 * PAGE)
+        )
+        write(runtime, 2 * PAGE, 1)
+        runtime.keep()
+        before = content(runtime)
+        for _ in range(2):
+            child = os.fork()
+            if not child:
+                is_undone = True
+                for number in range(40):
+                    known = content(runtime)
+                    write(runtime, PAGE + number * 4_096, 7)
+                    runtime.undo()
+                    is_undone = is_undone and content(runtime) == known
+                    write(runtime, PAGE + number * 4_096, 8)
+                    runtime.keep()
+                os._exit(0 if is_undone else 1)
+            assert os.waitpid(child, 0)[1] == 0
+            # What the fork kept is in its own copies of the heap.
+            for address in (3 * PAGE, PAGE):
+                write(runtime, address, 9)
+                runtime.undo()
+                assert content(runtime) == before
 
 
 def test_an_instance_that_is_dropped_is_freed() -> None:
