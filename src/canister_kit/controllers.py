@@ -10,6 +10,8 @@ import struct
 
 from kybra import StableBTreeMap, blob, text
 
+from canister_kit.short_bytes import all_unpacked, packed
+
 SECOND = 1_000_000_000
 REFRESH_INTERVAL = 60 * SECOND
 # Whoever was a controller keeps for so long what controllers may do; who lost that can be replaced, data cannot.
@@ -29,13 +31,7 @@ class ControllerCache:
         stored = self._settings.get(CONTROLLERS_KEY)
         if stored is None:
             return []
-        controllers = []
-        at = READ_AT.size
-        while at < len(stored):
-            end = at + 1 + stored[at]
-            controllers.append(stored[at + 1 : end])
-            at = end
-        return controllers
+        return all_unpacked(stored, READ_AT.size)
 
     def current(self, now: int) -> list[bytes]:
         """The controllers, unless they were read more than a day before `now` (ns): then nobody is known as one."""
@@ -52,7 +48,4 @@ class ControllerCache:
 
     def store(self, controllers: list[bytes], now: int) -> None:
         """Keeps the controllers read at `now` (ns)."""
-        parts = [READ_AT.pack(now)]
-        for controller in controllers:
-            parts.append(bytes([len(controller)]) + controller)
-        self._settings.insert(CONTROLLERS_KEY, b"".join(parts))
+        self._settings.insert(CONTROLLERS_KEY, READ_AT.pack(now) + packed(*controllers))

@@ -9,6 +9,7 @@ the platform and cached (`canister_kit.controllers`). Principals in bytes.
 from kybra import Principal, StableBTreeMap, blob, text
 
 from canister_kit.guards import ANONYMOUS
+from canister_kit.short_bytes import all_unpacked, packed
 
 FIRST_ADMIN = Principal.from_str("mnkyz-mnbtr-dsmec-2mbve-2yktb-kaktp-jpw52-vjbxb-dzdjm-4rglf-uqe")
 MAX_ADMINS = 32
@@ -27,13 +28,7 @@ class Admins:
         stored = self._settings.get(ADMINS_KEY)
         if stored is None:
             return [FIRST_ADMIN.bytes]
-        admins = []
-        at = 0
-        while at < len(stored):
-            end = at + 1 + stored[at]
-            admins.append(stored[at + 1 : end])
-            at = end
-        return admins
+        return all_unpacked(stored)
 
     def refusal(self, caller: bytes) -> str:
         """Why this caller is no admin, or ""."""
@@ -62,4 +57,4 @@ class Admins:
         return ""
 
     def _store(self, admins: list[bytes]) -> None:
-        self._settings.insert(ADMINS_KEY, b"".join([bytes([len(admin)]) + admin for admin in admins]))
+        self._settings.insert(ADMINS_KEY, packed(*admins))

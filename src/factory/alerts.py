@@ -13,6 +13,7 @@ import struct
 
 from kybra import StableBTreeMap, blob, nat64, text
 
+from canister_kit.short_bytes import packed, unpacked
 from factory.audit import cut
 
 LOW_RUNWAY = 1
@@ -48,8 +49,7 @@ class Alert:
         return b"".join(
             [
                 HEAD.pack(self.kind, self.raised_at, self.cleared_at),
-                bytes([len(self.canister)]),
-                self.canister,
+                packed(self.canister),
                 cut(self.details.encode(), MAX_DETAIL_BYTES),
             ]
         )
@@ -58,8 +58,8 @@ class Alert:
 def decode_alert(number: int, stored: bytes) -> Alert:
     """The alert that `encode` wrote."""
     kind, raised_at, cleared_at = HEAD.unpack_from(stored)
-    end = HEAD.size + 1 + stored[HEAD.size]
-    alert = Alert(number, kind, stored[HEAD.size + 1 : end], raised_at, stored[end:].decode())
+    (canister,), at = unpacked(stored, HEAD.size, 1)
+    alert = Alert(number, kind, canister, raised_at, stored[at:].decode())
     alert.cleared_at = cleared_at
     return alert
 

@@ -14,6 +14,8 @@ import struct
 
 from kybra import StableBTreeMap, blob, nat64, text
 
+from canister_kit.short_bytes import packed, unpacked
+
 MAX_ENTRIES = 10_000
 MAX_PAGE = 200
 MAX_ACTION_BYTES = 64
@@ -56,12 +58,7 @@ class AuditLog:
         entry = b"".join(
             [
                 NEXT.pack(now),
-                bytes([len(caller)]),
-                caller,
-                bytes([len(subject)]),
-                subject,
-                bytes([len(action_bytes)]),
-                action_bytes,
+                packed(caller, subject, action_bytes),
                 len(detail_bytes).to_bytes(2, "little"),
                 detail_bytes,
             ]
@@ -95,11 +92,5 @@ def cut(text_bytes: bytes, most: int) -> bytes:
 def decode_act(number: int, stored: bytes) -> Act:
     """The entry that `record` wrote."""
     (time,) = NEXT.unpack_from(stored)
-    parts = []
-    at = NEXT.size
-    for _ in range(3):
-        end = at + 1 + stored[at]
-        parts.append(stored[at + 1 : end])
-        at = end
-    caller, subject, action = parts
+    (caller, subject, action), at = unpacked(stored, NEXT.size, 3)
     return Act(number, time, caller, subject, action.decode(), stored[at + 2 :].decode())

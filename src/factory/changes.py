@@ -18,6 +18,8 @@ import struct
 
 from kybra import StableBTreeMap, blob, text
 
+from canister_kit.short_bytes import all_unpacked, packed, unpacked
+
 # Steps, in the order in which a change that goes well takes them.
 ENDED = 0
 EXAMINE = 1
@@ -258,7 +260,7 @@ class Change:
             self.version,
         )
         fault = self.fault.encode()[:MAX_FAULT_BYTES]
-        return b"".join([head, bytes([len(self.snapshot)]), self.snapshot, len(fault).to_bytes(2, "little"), fault])
+        return b"".join([head, packed(self.snapshot), len(fault).to_bytes(2, "little"), fault])
 
 
 def decode_change(stored: bytes) -> Change:
@@ -269,9 +271,8 @@ def decode_change(stored: bytes) -> Change:
     change.step_at, change.flag_until = fields[9:11]
     change.before = Health(*fields[11:16])
     change.former_hash = fields[16]
-    end = HEAD.size + 1 + stored[HEAD.size]
-    change.snapshot = stored[HEAD.size + 1 : end]
-    change.fault = stored[end + 2 :].decode("utf-8", "ignore")
+    (change.snapshot,), at = unpacked(stored, HEAD.size, 1)
+    change.fault = stored[at + 2 :].decode("utf-8", "ignore")
     return change
 
 
@@ -295,18 +296,11 @@ class Changes:
             under_way = [other for other in under_way if other != canister]
             if change.step != ENDED:
                 under_way.append(canister)
-            self._settings.insert(CHANGES_KEY, b"".join([bytes([len(other)]) + other for other in under_way]))
+            self._settings.insert(CHANGES_KEY, packed(*under_way))
 
     def under_way(self) -> list[bytes]:
         """The children whose code is being changed, at most 30."""
-        stored = self._settings.get(CHANGES_KEY) or b""
-        found = []
-        at = 0
-        while at < len(stored):
-            end = at + 1 + stored[at]
-            found.append(stored[at + 1 : end])
-            at = end
-        return found
+        return all_unpacked(self._settings.get(CHANGES_KEY) or b"")
 
     def fault(self, canister: bytes) -> str:
         """Why nothing else may be done to a child now, or ""."""

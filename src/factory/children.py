@@ -15,6 +15,7 @@ import struct
 
 from kybra import StableBTreeMap, blob
 
+from canister_kit.short_bytes import packed, packed_list, unpacked, unpacked_list
 from factory import ordered
 
 MANAGED = 1
@@ -87,38 +88,24 @@ class Child:
             self.owed.to_bytes(16, "little"),
             self.zone_id.encode(),
         )
-        parts = [head]
-        for value in (self.creator, self.module_hash):
-            parts.append(bytes([len(value)]) + value)
+        parts = [head, packed(self.creator, self.module_hash)]
         for principals in (self.controllers, self.owners, self.offered, self.accepted, self.agreed):
-            parts.append(bytes([len(principals)]))
-            for principal in principals:
-                parts.append(bytes([len(principal)]) + principal)
-        parts.append(bytes([self.offered_custody]))
-        return b"".join(parts)
+            parts.append(packed_list(principals))
+        return b"".join([*parts, bytes([self.offered_custody])])
 
 
 def decode_child(stored: bytes) -> Child:
     """The child that `encode` wrote."""
     _, custody, funding, stage, proven, created_at, read_at, controlled, owed, zone_id = HEAD.unpack_from(stored)
-    at = HEAD.size
-    texts = []
-    for _ in range(2):
-        end = at + 1 + stored[at]
-        texts.append(stored[at + 1 : end])
-        at = end
-    child = Child(zone_id.decode(), texts[0], created_at)
+    (creator, module_hash), at = unpacked(stored, HEAD.size, 2)
+    child = Child(zone_id.decode(), creator, created_at)
     child.custody, child.funding, child.stage = custody, funding, stage
     child.proven, child.controlled = bool(proven), bool(controlled)
     child.info_read_at, child.owed = read_at, int.from_bytes(owed, "little")
-    child.module_hash = texts[1]
+    child.module_hash = module_hash
     for principals in (child.controllers, child.owners, child.offered, child.accepted, child.agreed):
-        count = stored[at]
-        at += 1
-        for _ in range(count):
-            end = at + 1 + stored[at]
-            principals.append(stored[at + 1 : end])
-            at = end
+        found, at = unpacked_list(stored, at)
+        principals += found
     child.offered_custody = stored[at]
     return child
 

@@ -17,6 +17,8 @@ import struct
 
 from kybra import StableBTreeMap, blob, nat64, text
 
+from canister_kit.short_bytes import packed, unpacked
+
 PENDING = 0
 SETTLED = 1
 FAILED = 2
@@ -63,10 +65,7 @@ class Deposit:
                     self.attached.to_bytes(16, "little"),
                     self.refunded.to_bytes(16, "little"),
                 ),
-                bytes([len(self.canister)]),
-                self.canister,
-                bytes([len(reason)]),
-                reason,
+                packed(self.canister, reason),
             ]
         )
 
@@ -74,9 +73,8 @@ class Deposit:
 def decode_deposit(number: int, stored: bytes) -> Deposit:
     """The deposit that `encode` wrote."""
     outcome, begun_at, ended_at, attached, refunded = HEAD.unpack_from(stored)
-    end = HEAD.size + 1 + stored[HEAD.size]
-    canister = stored[HEAD.size + 1 : end]
-    deposit = Deposit(canister, int.from_bytes(attached, "little"), stored[end + 1 :].decode(), begun_at)
+    (canister, reason), _ = unpacked(stored, HEAD.size, 2)
+    deposit = Deposit(canister, int.from_bytes(attached, "little"), reason.decode(), begun_at)
     deposit.number, deposit.outcome, deposit.ended_at = number, outcome, ended_at
     deposit.refunded = int.from_bytes(refunded, "little")
     return deposit

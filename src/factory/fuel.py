@@ -11,6 +11,7 @@ import struct
 
 from kybra import StableBTreeMap, blob, text
 
+from canister_kit.short_bytes import all_unpacked, packed
 from factory.policy import DAY
 
 UNKNOWN = 0  # never read
@@ -102,14 +103,7 @@ class FuelStore:
 
     def thirsty(self) -> list[bytes]:
         """The children that are looked at first in the next sweep."""
-        stored = self._settings.get(THIRSTY_KEY) or b""
-        found = []
-        at = 0
-        while at < len(stored):
-            end = at + 1 + stored[at]
-            found.append(stored[at + 1 : end])
-            at = end
-        return found
+        return all_unpacked(self._settings.get(THIRSTY_KEY) or b"")
 
     def add_thirsty(self, canister: bytes) -> None:
         """Has a child looked at first in the next sweep; at most 32 are."""
@@ -129,4 +123,4 @@ class FuelStore:
         return fuel.balance - fuel.freezing
 
     def _store_thirsty(self, canisters: list[bytes]) -> None:
-        self._settings.insert(THIRSTY_KEY, b"".join([bytes([len(one)]) + one for one in canisters]))
+        self._settings.insert(THIRSTY_KEY, packed(*canisters))

@@ -17,6 +17,7 @@ import struct
 
 from kybra import StableBTreeMap, blob, text
 
+from canister_kit.short_bytes import all_unpacked, packed, unpacked
 from factory.changes import BUSY, FAILED, OUTCOME_NAMES, RESTORED, UPGRADED, WAITING, Change
 from factory.children import MANAGED, SHARED, Child
 
@@ -139,7 +140,7 @@ class Rollout:
             self.walks,
         )
         reason = self.reason.encode()
-        return b"".join([head, bytes([len(self.cursor)]), self.cursor, len(reason).to_bytes(2, "little"), reason])
+        return b"".join([head, packed(self.cursor), len(reason).to_bytes(2, "little"), reason])
 
 
 def decode_rollout(stored: bytes) -> Rollout:
@@ -151,9 +152,8 @@ def decode_rollout(stored: bytes) -> Rollout:
     rollout.ended_at = fields[10]
     rollout.counts = list(fields[11:19])
     rollout.walks = fields[19]
-    end = HEAD.size + 1 + stored[HEAD.size]
-    rollout.cursor = stored[HEAD.size + 1 : end]
-    rollout.reason = stored[end + 2 :].decode()
+    (rollout.cursor,), at = unpacked(stored, HEAD.size, 1)
+    rollout.reason = stored[at + 2 :].decode()
     return rollout
 
 
@@ -206,8 +206,7 @@ class Rollouts:
         until, owners = self._wiping(canister, wasm_hash, now)
         if owner not in owners:
             owners.append(owner)
-        said = b"".join([bytes([len(one)]) + one for one in owners])
-        self._consents.insert(WIPING + canister, CONSENT.pack(wasm_hash, until) + said)
+        self._consents.insert(WIPING + canister, CONSENT.pack(wasm_hash, until) + packed(*owners))
 
     def wiping_fault(self, child: Child, canister: bytes, wasm_hash: bytes, now: int) -> str:
         """Why this code may not wipe a child that the factory controls, or ""; all owners of a shared one agree."""
@@ -232,13 +231,7 @@ class Rollouts:
         agreed, until = CONSENT.unpack_from(stored) if stored is not None else (b"", 0)
         if stored is None or agreed != wasm_hash or now >= until:
             return now + WIPING_FOR, []
-        owners = []
-        at = CONSENT.size
-        while at < len(stored):
-            end = at + 1 + stored[at]
-            owners.append(stored[at + 1 : end])
-            at = end
-        return until, owners
+        return until, all_unpacked(stored, CONSENT.size)
 
     def custody_fault(self, child: Child, canister: bytes, wasm_hash: bytes) -> str:
         """Why the factory may not put this code on a child it controls, or ""."""

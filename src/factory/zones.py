@@ -19,6 +19,7 @@ import struct
 
 from kybra import StableBTreeMap, blob, nat64, text
 
+from canister_kit.short_bytes import packed, packed_list, unpacked, unpacked_list
 from factory.children import MANAGED, SPONSORED
 
 RESERVED = 1  # its canister is being created
@@ -99,45 +100,22 @@ class Creation:
             self.cycles.to_bytes(16, "little"),
         )
         fault = self.fault.encode()[:MAX_FAULT_BYTES]
-        parts = [head]
-        for value in (
-            self.zone_id.encode(),
-            self.creator,
-            self.canister,
-            self.token_hash,
-            self.rpc_host.encode(),
-            fault,
-        ):
-            parts.append(bytes([len(value)]) + value)
-        path = self.rpc_path.encode()
-        parts.append(len(path).to_bytes(2, "little") + path)
-        parts.append(bytes([len(self.owners)]))
-        for owner in self.owners:
-            parts.append(bytes([len(owner)]) + owner)
-        return b"".join(parts)
+        host, path = self.rpc_host.encode(), self.rpc_path.encode()
+        values = packed(self.zone_id.encode(), self.creator, self.canister, self.token_hash, host, fault)
+        return b"".join((head, values, len(path).to_bytes(2, "little"), path, packed_list(self.owners)))
 
 
 def decode_creation(stored: bytes) -> Creation:
     """The creation that `encode` wrote."""
     head = HEAD.unpack_from(stored)
-    at = HEAD.size
-    values = []
-    for _ in range(6):
-        end = at + 1 + stored[at]
-        values.append(stored[at + 1 : end])
-        at = end
+    (zone_id, creator, canister, token_hash, rpc_host, fault), at = unpacked(stored, HEAD.size, 6)
     path_end = at + 2 + int.from_bytes(stored[at : at + 2], "little")
-    zone_id, creator, canister, token_hash, rpc_host, fault = values
     creation = Creation(creator, zone_id.decode(), rpc_host.decode(), stored[at + 2 : path_end].decode(), token_hash)
     _, creation.stage, creation.funding, creation.custody, proven, creation.asked_at, creation.changed_at = head[:7]
     creation.tried_at, creation.count_window, creation.cycles_window = head[7:10]
     creation.proven, creation.cycles = bool(proven), int.from_bytes(head[10], "little")
     creation.canister, creation.fault = canister, fault.decode("utf-8", "ignore")
-    at = path_end + 1
-    for _ in range(stored[path_end]):
-        end = at + 1 + stored[at]
-        creation.owners.append(stored[at + 1 : end])
-        at = end
+    creation.owners, _ = unpacked_list(stored, path_end)
     return creation
 
 
@@ -249,7 +227,7 @@ class Creations:
 
 def zone_key(creator: bytes, zone_id: str) -> bytes:
     """The key of a creator's zone; ids differ in case only by checksum, so they are filed in lower case."""
-    return bytes([len(creator)]) + creator + zone_id.lower().encode()
+    return packed(creator) + zone_id.lower().encode()
 
 
 def token_hash(call_token: bytes | None) -> bytes:
