@@ -49,12 +49,13 @@ bench-localnet: wasm ## How fast the embedded Internet Computer is, and 200 zone
 soak: wasm ## A million messages through one zone at its limit, with 20 upgrades; ARGS='--save' keeps the figures
 	@$(BIN)/python -m bench.soak $(ARGS)
 
+# What is made on the way to something else is told on stderr: stdout is for what was asked for, such as a benchmark's JSON.
 wasm: template ## Build both canisters' Wasm, Candid and manifest into build/
-	@for name in $(CANISTERS); do $(BIN)/python -m canister_build $$name --builder template || exit 1; done
+	@for name in $(CANISTERS); do $(BIN)/python -m canister_build $$name --builder template >&2 || exit 1; done
 
 template: $(READY) ## Build the interpreter template, or take it from the cache
-	@scripts/install_system_packages.sh build
-	@$(BIN)/python -m canister_build.template
+	@scripts/install_system_packages.sh build >&2
+	@$(BIN)/python -m canister_build.template >&2
 
 did: $(READY) ## Write the canisters' checked-in Candid from their source
 	@for name in $(CANISTERS); do $(BIN)/python -m canister_build $$name --write-did || exit 1; done
@@ -67,11 +68,11 @@ system: $(READY) ## Install the system packages that are missing
 	@scripts/install_system_packages.sh build
 
 $(READY): requirements.lock pyproject.toml
-	@scripts/install_system_packages.sh base
+	@scripts/install_system_packages.sh base >&2
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "Installing the Python packages of requirements.lock into $(VENV)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@echo "Installing the Python packages of requirements.lock into $(VENV)" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . >&2
 	@rm -f $(VENV)/.ready-* && touch $@
 
 $(JAVASCRIPT): tests/clients/javascript/package-lock.json $(READY)

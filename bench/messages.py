@@ -237,12 +237,14 @@ def main() -> None:
     """Print the rows as a table, or as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--quick", action="store_true", help="at most 10 000 stored messages")
+    parser.add_argument("--most", type=int, default=LEVELS[-1], help="at most so many stored messages")
+    parser.add_argument("--quick", dest="most", action="store_const", const=10_000, help="the same as --most 10000")
+    parser.add_argument("--keys", type=int, nargs="+", default=KEYS, help="numbers of distinct keys")
     parser.add_argument("--save", action="store_true", help="keep the result in bench/results/messages.json")
     parser.add_argument("--seed", type=int, default=1, help="seed of the random ciphertexts (default: 1)")
     options = parser.parse_args()
     source = origin(options.seed)
-    rows, levels = measure(options.seed, [level for level in LEVELS if level <= 10_000 or not options.quick])
+    rows, levels = measure(options.seed, [level for level in LEVELS if level <= options.most], options.keys)
     result = {**source, "rows": [asdict(row) for row in rows], "levels": [asdict(at) for at in levels]}
     if options.save:
         save("messages", result)
