@@ -104,7 +104,7 @@ def deploy(
     if canister is None:
         canister = management.create_canister(agent, cycles)
         state.set_factory(agent.url, to_text(canister))  # at once: a failure below must not lose it
-    installed = _install_factory(agent, canister, factory_wasm, progress)
+    installed = install_factory(agent, canister, factory_wasm, progress)
     state.set_factory(agent.url, to_text(canister))
     client = Factory(agent, canister)
     try:
@@ -145,18 +145,23 @@ def known_factory(state: State, url: str, named: str | None) -> bytes | None:
     return checks.principal(known) if known else None
 
 
-def _install_factory(agent: Agent, canister: bytes, wasm: Built, progress: Progress) -> bool:
-    module = management.canister_status(agent, canister)["module_hash"]
+def install_factory(agent: Agent, canister: bytes, wasm: Built, progress: Progress) -> bool:
+    """Install the factory's code, or upgrade it while it is stopped; returns False where it runs that code already."""
+    status = management.canister_status(agent, canister)
+    module, running = status["module_hash"], status["status"][0] == "running"
     if module == wasm.digest:
+        if not running:  # what deployed it was cut off
+            management.start(agent, canister)
         return False
-    management.install(
-        agent,
-        canister,
-        wasm.wasm,
-        candid.encode([], []),
-        mode="upgrade" if module else "install",
-        progress=lambda done, size: progress("factory Wasm", done, size),
-    )
+    report: management.Progress = lambda done, size: progress("factory Wasm", done, size)  # noqa: E731
+    # It refuses an upgrade while its calls are open, and they end while it stops. Only then does nothing that it began
+    # rely on its chunk store either, through which large code goes and which is cleared afterwards.
+    try:
+        management.stop(agent, canister)
+        mode = "upgrade" if module else "install"
+        management.install(agent, canister, wasm.wasm, candid.encode([], []), mode=mode, progress=report)
+    finally:
+        management.start(agent, canister)
     return True
 
 
