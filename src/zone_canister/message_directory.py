@@ -19,6 +19,7 @@ CHUNK_MASK = CHUNK_PAGES - 1
 CHUNK_BYTES = 8 * CHUNK_PAGES
 LAST_OF_CHUNK = CHUNK_MASK << 1
 GUESSES = 4
+TRIES = (1, 2, 3)
 ROOT_KEY = 1
 ROOT = struct.Struct("<I")
 
@@ -80,13 +81,18 @@ class Directory:
     def page_of(self, message_id: int, state: State) -> int:
         """The page in which the record of a stored id begins."""
         first_page, next_page, last_id = state.first_page, state.next_page, state.last_id
-        # Pages hold about as many messages each: mostly the page is where it should be.
-        passed, stored = message_id - state.first_id, last_id + 1 - state.first_id
-        guess = first_page + passed * (next_page - first_page) // stored
-        pages = self._chunks.get(guess >> CHUNK_BITS)
-        at = (guess & CHUNK_MASK) << 1
-        if pages is not None and at < LAST_OF_CHUNK and pages[at] < message_id < pages[at + 2]:
-            return guess
+        # Pages hold about as many messages each: mostly the page is where it should be, or where the next guess says.
+        count, stored = next_page - first_page, last_id + 1 - state.first_id
+        guess = first_page + (message_id - state.first_id) * count // stored
+        for _ in TRIES:
+            pages = self._chunks.get(guess >> CHUNK_BITS)
+            at = (guess & CHUNK_MASK) << 1
+            if pages is None or at == LAST_OF_CHUNK:
+                break
+            first_id = pages[at]
+            if first_id < message_id < pages[at + 2]:
+                return guess
+            guess += (message_id - first_id) * count // stored or 1
         firsts, chunk = self._firsts, 0
         if len(firsts) > 1:
             chunk = last_not_above(firsts, message_id, 0, len(firsts), last_id + 1)

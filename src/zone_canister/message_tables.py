@@ -59,6 +59,10 @@ class Table:
             at = entries.find(tag, at + 1)
         return found
 
+    def id_at(self, entries: bytearray, place: int) -> int:
+        """The id of the entry whose tag was found at a place of a shard, 0 where no entry begins there."""
+        return U32.unpack_from(entries, place + self._tag_bytes)[0] if place % self._width == 0 else 0
+
     def locate(self, shard: int, tag: bytes) -> tuple[int, int]:
         """The id of a digest's only entry and where it lies, until something is added; (0, -1) for none."""
         entries = self.shards[shard]

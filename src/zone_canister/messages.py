@@ -183,9 +183,10 @@ class MessageStore(EvictingLog):
         entries = hashes.shards[shard]
         if entries is None:
             entries = hashes.load(shard)
-        if entries.find(tag) >= 0:
-            known = hashes.locate(shard, tag)[0]
-            record = self.lone_record(known) if known else b""
+        place = entries.find(tag)
+        if place >= 0:
+            known = hashes.id_at(entries, place) or hashes.locate(shard, tag)[0]
+            record = self.lone_record(known) if known >= state.first_id else b""
             return (known, 0) if record[-40:-8] == digest and record[-82:-41] == key_id else (0, 0)
         room = page.room
         begins = size > room
