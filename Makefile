@@ -22,8 +22,13 @@ run: wasm ## From a fresh clone to a running network with a zone in use; ONCE=1 
 test: lint wasm browser $(JAVASCRIPT) ## Lint, types, then all tests in parallel
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
-test-fleet: wasm ## The factory: 100 zones through 30 days, a rollout over 50, every call failing in every way
-	@FULL_FLEET=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/canister tests/fleet -k "factory or fleet" $(ARGS)
+# The canisters' tests, what operators see and do, and what clients and callers of the factory may rely on.
+FLEET_TESTS := tests/canister/test_factory*.py tests/canister/test_authorization.py tests/canister/test_upgrades.py \
+	tests/canister/test_owner_upgrade.py tests/fleet tests/ui tests/unit/test_build_wire_compatibility.py \
+	$(addprefix tests/clients/test_,cli_fleet.py cli_code.py cli_custody.py cli_upgrade.py scripts.py)
+
+test-fleet: wasm browser ## The factory: 100 zones through 30 days, a rollout over 50, every call failing in every way
+	@FULL_FLEET=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(FLEET_TESTS) $(ARGS)
 
 test-localnet: $(READY) ## The embedded Internet Computer alone
 	@$(BIN)/python -m pytest -n $(WORKERS) tests/localnet $(ARGS)

@@ -7,11 +7,13 @@ from ic.principal import Principal
 
 from factory.admins import FIRST_ADMIN
 from localnet import candid
+from localnet.principal import from_text
 from tests.localnet.wat import canister
 from tests.support.factories import T, deploy_factory, rejection
 from tests.support.fleets import DAY, SWEEP_SECONDS, Fleet, drain
 from tests.support.network import CallRejected
 from tests.support.zones import TEAM, member
+from zones.fleet_page import MOST_BARS, page
 
 G = 10**9
 FULL = bool(os.environ.get("FULL_FLEET"))
@@ -106,6 +108,33 @@ def test_a_fleet_lives_through_30_days_on_the_timer_alone(network, factory_build
         burnt = born[child.bytes] + paid[child.bytes] - held[child.bytes]
         assert abs(burnt - burn * days) < 0.04 * burn * days + 2 * G * days
     assert any(paid.values())
+    assert_the_report_shows(fleet, days)
+
+
+def assert_the_report_shows(fleet: Fleet, days: int) -> None:
+    """The report of the fleet has each child with what it holds and burns, and the course of all these days."""
+    shown = fleet.report()
+    held, burns = fleet.balances(), {child.bytes: burn for child, burn in fleet.children.items()}
+    assert {from_text(zone["canister"]) for zone in shown.zones} == set(held)
+    for zone in shown.zones:
+        child = from_text(zone["canister"])
+        assert abs(zone["cycles"] - held[child]) < burns[child] // 2 + G
+        assert zone["burn"] < 1.6 * burns[child] + 2 * G
+        history = shown.zone_histories[zone["canister"]]
+        assert history[-1]["balance"] == pytest.approx(zone["cycles"], abs=G)
+        assert history[-1]["time"] - history[0]["time"] > (days - 2) * DAY
+    assert shown.figures["children"] == len(fleet.children)
+    assert shown.figures["reserve"] <= shown.history[-1]["battery"] < shown.history[0]["battery"]
+    assert shown.history[-1]["time"] - shown.history[0]["time"] > (days - 2) * DAY
+
+    html = page(shown)
+    drawn = {plot: html.split(f'<svg id="{plot}"')[1].split("</svg>")[0] for plot in ("cycles", "burn", "runway")}
+    assert drawn["cycles"].count('class="dot battery"') == drawn["burn"].count("<circle") == len(shown.history)
+    assert drawn["runway"].count("<rect") == min(len(fleet.children), MOST_BARS)
+    assert "bar low" not in drawn["runway"]
+    assert f": 0 of {len(fleet.children)} zones have less than {shown.policy['alert_days']}." in html
+    assert html.count('<svg class="spark"') == len(fleet.children)
+    assert all(f"<td>{child.to_str()}</td>" in html for child in fleet.children)
 
 
 FAKE_LEDGER = """

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-from typing import Any
-
 import pytest
-from ic.principal import Principal
 
 from tests.support.actor import Actor
 from tests.support.factories import deploy_factory, publish
-from tests.support.network import CallRejected, Network
+from tests.support.network_agent import NetworkAgent
 from tests.support.variants import build_zone_variant
 from tests.support.zones import TEAM, deploy_zone, join, key_id, member
 from zones import upgrading
@@ -27,31 +23,16 @@ TRAPS = (
 )
 
 
-class NetworkAgent:
-    """The agent interface of the `zones` library over a network under test, as TEAM."""
+class Reader(NetworkAgent):
+    """TEAM, for whom the network may break a release's chunks."""
 
-    def __init__(self, network: Network) -> None:
-        self.network = network
-        self.broken_chunk: bytes | None = None
-
-    def sender(self) -> bytes:
-        return TEAM.bytes
+    broken_chunk: bytes | None = None
 
     def query(self, canister: bytes, method: str, argument: bytes) -> bytes:
-        reply = self._made(self.network.query, Principal(canister), method, argument, TEAM)
+        reply = super().query(canister, method, argument)
         if method == "get_release_chunk" and self.broken_chunk is not None:
             return reply[:-8] + self.broken_chunk
         return reply
-
-    def update(self, canister: bytes, method: str, argument: bytes, *, effective: bytes | None = None) -> bytes:
-        where = None if effective is None else {"CanisterId": base64.b64encode(effective).decode()}
-        return self._made(self.network.update, Principal(canister), method, argument, TEAM, *([where] if where else []))
-
-    def _made(self, call: Any, *values: Any) -> bytes:
-        try:
-            return call(*values)
-        except CallRejected as rejected:
-            raise RejectedError(rejected.message) from rejected
 
 
 @pytest.fixture
@@ -64,7 +45,7 @@ def zone(network, zone_build):
 
 @pytest.fixture
 def agent(network):
-    return NetworkAgent(network)
+    return Reader(network)
 
 
 @pytest.fixture

@@ -12,7 +12,14 @@ from tests.localnet.wat import canister
 from tests.support.actor import Actor
 from tests.support.factories import T, publish, set_policy
 from tests.support.network import Network
+from tests.support.network_agent import NetworkAgent
 from tests.support.zones import RPC_HOST, member
+from zones import fleet, fleet_report
+from zones.battery import Battery
+from zones.factory import Factory
+from zones.fleet_report import FleetReport
+from zones.readings import Readings
+from zones.zone_index import ZoneIndex
 
 DAY = 86_400
 SWEEP_SECONDS = 21_600
@@ -93,6 +100,15 @@ class Fleet:
             after = page["next_after"]
             if after is None:
                 return
+
+    def report(self) -> FleetReport:
+        """The fleet's report, as `zones fleet report` reads it."""
+        agent, factory = NetworkAgent(self.network), self.factory.id.bytes
+        client, readings = Factory(agent, factory), Readings(agent, factory)
+        zones = fleet.children(readings, client, ZoneIndex(agent, factory))
+        now = self.network.time() // 10**9
+        battery = Battery(agent, factory)
+        return fleet_report.collect("the network under test", now, client, battery, readings, zones, lambda *_: None)
 
     def balances(self) -> dict[bytes, int]:
         """What each child holds."""
