@@ -42,7 +42,7 @@ lint: $(READY) ## ruff, pyright and Kybra's rules for canister source
 bench: wasm ## Instructions, stable accesses and bytes of the canisters' operations
 	@$(BIN)/python -m bench.calls $(ARGS)
 
-bench-fleet: wasm ## What a sweep costs a child, with 10 and 100 children
+bench-fleet: wasm ## What 10, 200 and 1 000 children cost a factory, and how that grows; ARGS='--json --save'
 	@$(BIN)/python -m bench.fleet $(ARGS)
 
 bench-messages: wasm ## What messages cost at 0 to 1 000 000 stored ones; ARGS='--quick --json'

@@ -150,12 +150,12 @@ def zone_artifact() -> canister_build.Artifact:
     return canister_build.build("zone_canister", builder="template")
 
 
-def origin(seed: int) -> dict[str, Any]:
-    """What a result must say to be repeated: seed, commit, and the zone's manifest with builder and hashes."""
-    manifest = zone_artifact().manifest
+def origin(seed: int, *, name: str = "zone") -> dict[str, Any]:
+    """What a result must say to be repeated: seed, commit, and the zone's or factory's manifest with its hashes."""
+    artifact = zone_artifact() if name == "zone" else canister_build.build(name, builder="template")
     git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
-    return {"seed": seed, "commit": commit or None, "zone": json.loads(manifest.read_text())}
+    return {"seed": seed, "commit": commit or None, name: json.loads(artifact.manifest.read_text())}
 
 
 def save(name: str, result: dict[str, Any]) -> None:
