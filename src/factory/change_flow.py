@@ -9,11 +9,11 @@ from kybra import Async, CallResult, ic, text, void
 
 from factory import changes as steps
 from factory.changes import Change, Health, health_fault
-from factory.children import LIVE, SHARED
+from factory.children import CREATED, LIVE, MANAGED, SHARED
 from factory.context import audit, changes, children, open_calls, policy, releases, rollouts
 from factory.control import custody_key
 from factory.deposits import refill
-from factory.examination import examine
+from factory.examination import examine, is_gone
 from factory.installation import UPGRADE, install_release, install_whole
 from factory.principals import to_principal
 from factory.services import ChildStatus, management
@@ -22,7 +22,7 @@ from factory.zone_services import ZoneHealthReply, ZoneMaintenanceResult, ZoneSe
 LEAST_CYCLES = 100_000_000_000
 EMPTY_ARGUMENT = b"DIDL\x00\x00"
 TRANSIENT = ("Rejection code 1,", "Rejection code 2,")
-PASSING = (steps.FUEL, steps.FLAG, steps.MEASURE, steps.CHECK)
+PASSING = (steps.FUEL, steps.FLAG, steps.MEASURE, steps.CHECK, steps.HOLD)
 """Steps that wait and try again when the network was at fault: the child answers its members meanwhile."""
 
 
@@ -74,7 +74,7 @@ def settle(canister: bytes, change: Change, fault: str) -> bool:
     """Writes down how a step ended and what comes next; False when that has to wait."""
     now = ic.time()
     step = change.step
-    if step == steps.EXAMINE and change.outcome:
+    if step in (steps.EXAMINE, steps.FUEL, steps.FLAG) and change.outcome:
         change.end(change.outcome, fault, now)
     elif step != steps.ENDED and not fault:
         change.succeeded(now)
@@ -103,13 +103,17 @@ def ended(canister: bytes, change: Change) -> None:
 
 def examine_step(work: Work) -> Async[text]:
     """Reads who controls the child and what it runs; decides whether anything is to be done to it."""
+    if unused_fault(work):
+        return unused_fault(work)
     fault = yield examine(work.canister)
     if fault:
+        if is_gone(fault):
+            work.change.outcome = steps.SKIPPED
+            return "it was deleted"
         return fault
     child = children.get(work.canister)
-    if child is None or child.stage != LIVE:
-        work.change.outcome = steps.SKIPPED
-        return "it is not in use"
+    if child is None or unused_fault(work):
+        return unused_fault(work)
     work.change.former_hash = child.module_hash or bytes(32)
     if open_calls.running(custody_key(work.canister), ic.time()):
         work.change.outcome = steps.BUSY
@@ -131,6 +135,18 @@ def examine_step(work: Work) -> Async[text]:
         work.change.flags |= steps.SILENT
     if not releases.is_published(work.change.wasm_hash):
         work.change.flags |= steps.SILENT
+    return ""
+
+
+def unused_fault(work: Work) -> str:
+    """Why there is no zone in use to change, with the outcome that follows, or ""."""
+    child = children.get(work.canister)
+    if child is not None and child.stage == CREATED:
+        work.change.outcome = steps.WAITING
+        return "its creation is not complete"
+    if child is None or child.stage != LIVE:
+        work.change.outcome = steps.SKIPPED
+        return "it is not in use"
     return ""
 
 
@@ -164,6 +180,8 @@ def flag_step(work: Work) -> Async[text]:
     fault = result_fault("setting the maintenance flag", answer)
     if not fault:
         work.change.flag_until = answer.Ok["ok"]
+    elif answer.Err is None:
+        work.change.outcome = steps.BUSY
     return fault
 
 
@@ -260,13 +278,26 @@ def check_step(work: Work) -> Async[text]:
 
 
 def hold_step(work: Work) -> Async[text]:
-    """Tells the child that it goes back, so that the flag does not end meanwhile."""
+    """Tells the child that it goes back, so that the flag does not end meanwhile.
+
+    A child that says that its flag is gone has let members in: there is no way back then. One that does not answer,
+    because its new code is too broken for that, is taken back by the time at which its flag ends, if nobody but the
+    factory could have cleared it before.
+    """
+    work.change.outcome = steps.OPEN
     fault = yield examine(work.canister)
     child = children.get(work.canister)
-    if fault or child is None or child.module_hash != work.change.wasm_hash:
-        return fault or "somebody else changed its code"
-    answer = yield zone(work.canister).set_maintenance({"on": True, "restoring": True})
-    return result_fault("holding the maintenance flag", answer)
+    if not fault and child is not None and child.module_hash != work.change.wasm_hash:
+        work.change.outcome = steps.FAILED
+        return "somebody else changed its code"
+    if not fault:
+        answer = yield zone(work.canister).set_maintenance({"on": True, "restoring": True})
+        fault = result_fault("holding the maintenance flag", answer)
+        if answer.Err is None and fault:
+            work.change.outcome = steps.FAILED
+    if fault and (child is None or child.custody != MANAGED):
+        work.change.outcome = steps.FAILED
+    return fault
 
 
 def load_step(work: Work) -> Async[text]:

@@ -3,7 +3,7 @@
 Pure. One record a child, of its last change; those under way are listed. A change never leaves a child stopped: from
 the moment it is told to stop, every way on leads through a start. The snapshot is loaded only after a failed check and
 only while the child has been unable to take anything in since the snapshot was made; once its maintenance flag was
-cleared, or may have ended by itself, there is no way back. Times in ns, principals in bytes.
+cleared, by whomever, or may have ended by itself, there is no way back. Times in ns, principals in bytes.
 
     settings "changes"  per change under way u8 length, canister
     changes  canister -> u8 version (1) | u8 step | u8 outcome | u8 tries of this step | u8 flags
@@ -157,9 +157,14 @@ class Change:
             self._to(step + 1, now)
 
     def failed(self, fault: str, now: int) -> None:
-        """The step was not made, or its outcome stays unknown: what to do instead."""
+        """The step was not made, or its outcome stays unknown: what to do instead.
+
+        A step on the way back that has settled the outcome found that there is no way back.
+        """
         step = self.step
-        if step in (EXAMINE, FUEL):
+        if step in (HOLD, LOAD) and self.outcome:
+            self._give_up(fault)
+        elif step in (EXAMINE, FUEL):
             self.end(FAILED, fault, now)
         elif step in (FLAG, MEASURE):
             self._abandon(FAILED, fault, CLEAR, now)

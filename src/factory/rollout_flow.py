@@ -9,6 +9,7 @@ from kybra import Async, ic, text, void
 from factory import changes as steps
 from factory.change_flow import Code, change_key, drive
 from factory.changes import MOST_OPEN, Change
+from factory.children import LIVE
 from factory.context import changes, children, open_calls, rollouts
 from factory.installation import users
 from factory.principals import to_principal
@@ -138,10 +139,18 @@ def feed() -> void:
     rollouts.put(rollout)
 
 
+def is_ready(rollout: Rollout, canister: bytes) -> bool:
+    """Whether a child is in use and nobody's consent is missing."""
+    child = children.get(canister)
+    if child is None or child.stage != LIVE:
+        return False
+    return not rollouts.custody_fault(child, canister, rollout.wasm_hash)
+
+
 def take(rollout: Rollout, canister: bytes) -> bool:
     """Puts a child's change under way, if it comes next."""
     former = changes.get(canister)
-    if not rollout.takes(former, rollouts.is_accepted(canister, rollout.wasm_hash)):
+    if not rollout.takes(former, is_ready(rollout, canister)):
         return False
     change = Change(rollout.wasm_hash, rollout.version, rollout.number, ic.time())
     if former is not None and former.rollout == rollout.number:

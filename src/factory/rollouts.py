@@ -29,7 +29,7 @@ STATE_NAMES = {RUNNING: "running", PAUSED: "paused", ABORTED: "aborted", DONE: "
 
 MOST_AT_A_TIME = 10
 MOST_CANARIES = 1_000
-MOST_WALKS = 3  # the first, and two for children that were busy
+MOST_WALKS = 3  # the first, and two for children that were busy, or whose creation was not complete
 ATTEMPTS = (UPGRADED, RESTORED, FAILED, BUSY)
 FAILURES = (RESTORED, FAILED)
 VERSION = 1
@@ -104,8 +104,8 @@ class Rollout:
         self.cursor = b""
 
     def walked(self, now: int) -> None:
-        """All children had their turn and none is under way: children that were busy get another, or it is over."""
-        if self.counts[BUSY] and self.walks < MOST_WALKS:
+        """All children had their turn and none is under way: those busy or waiting get another, or it is over."""
+        if (self.counts[BUSY] or self.counts[WAITING]) and self.walks < MOST_WALKS:
             self.walks += 1
             self.cursor = b""
         else:
@@ -116,11 +116,11 @@ class Rollout:
         self.state = state
         self.ended_at = now
 
-    def takes(self, change: Change | None, is_accepted: bool) -> bool:
-        """Whether a child comes next, by its last change."""
+    def takes(self, change: Change | None, is_ready: bool) -> bool:
+        """Whether a child comes next, by its last change and whether what it may have waited for is there."""
         if change is None or change.rollout != self.number:
             return True
-        return change.outcome == BUSY or (change.outcome == WAITING and is_accepted)
+        return change.outcome == BUSY or (change.outcome == WAITING and is_ready)
 
     def encode(self) -> bytes:
         """The rollout as it is stored."""

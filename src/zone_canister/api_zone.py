@@ -19,6 +19,7 @@ from zone_canister.context import (
     MANAGEMENT_CANISTER,
     config,
     controllers,
+    keepers,
     maintenance,
     members,
     messages,
@@ -73,17 +74,19 @@ def get_aggregate_status_v1() -> AggregateStatusV1:
 def set_maintenance(args: MaintenanceArgs) -> MaintenanceResult:
     """Refuses updates while the zone's code is changed: for half an hour, or until told otherwise when restoring.
 
-    Returns when that ends by itself (ns), 0 when it does not or is over.
+    Returns when that ends by itself (ns), 0 when it does not or is over. What one controller has set no other one can
+    clear or set again while it holds.
     """
     now = ic.time()
+    caller = ic.caller().bytes
     if not args["on"]:
-        maintenance.end()
+        fault = maintenance.end(caller, keepers(), now)
         work_soon()
-        return {"ok": 0}
-    if not args["restoring"]:
-        return {"ok": maintenance.begin(now)}
-    fault = maintenance.hold(now)
-    return {"err": fault} if fault else {"ok": 0}
+    elif args["restoring"]:
+        fault = maintenance.hold(caller, keepers(), now)
+    else:
+        fault = maintenance.begin(caller, keepers(), now)
+    return {"err": fault} if fault else {"ok": maintenance.until(now) or 0}
 
 
 @query(guard=require_keeper)

@@ -1,10 +1,11 @@
 """The maintenance flag: while a zone's code is being changed, nothing may be written that going back would lose.
 
 Pure. The flag lies in the settings and so outlives the upgrade it is for. It ends by itself after half an hour, by the
-clock alone, unless going back to a snapshot has begun: then only whoever set it, or the snapshot, takes it away. Not
-for who may set it. Times in ns.
+clock alone, unless going back to a snapshot has begun: then only whoever set it, or the snapshot, takes it away. No other
+controller can take away or set again what one has set: what members wrote meanwhile would be lost if that one goes back.
+Not for who may set it. Times in ns, principals in bytes.
 
-    settings "maintenance"  u64 since | u64 until, 0 for as long as it takes; absent without the flag
+    settings "maintenance"  u64 since | u64 until, 0 for as long as it takes | who set it; absent without the flag
 """
 
 import struct
@@ -16,6 +17,7 @@ KEY = "maintenance"
 FLAG = struct.Struct("<QQ")
 BEING_UPGRADED = "zone is being upgraded, retry"
 NOT_UNDER_MAINTENANCE = "the zone is not under maintenance: what it holds by now may not be taken back"
+ANOTHERS = "another controller has set the maintenance flag: it stays until that one clears it, or it ends by itself"
 
 
 class Maintenance:
@@ -24,7 +26,8 @@ class Maintenance:
     def __init__(self, settings: StableBTreeMap[text, blob]):
         self._settings = settings
         stored = settings.get(KEY)
-        self.since, self._until = (0, 0) if stored is None else FLAG.unpack(stored)
+        self.since, self._until = (0, 0) if stored is None else FLAG.unpack_from(stored)
+        self._holder = b"" if stored is None else stored[FLAG.size :]
 
     def is_on(self, now: int) -> bool:
         """Whether the flag holds at a time."""
@@ -38,26 +41,37 @@ class Maintenance:
         """When the flag ends by itself, 0 for not at all; None without one."""
         return self._until if self.is_on(now) else None
 
-    def begin(self, now: int) -> int:
-        """Sets the flag, or sets it again; returns when it ends by itself, 0 for not at all."""
-        if not self.is_on(now):
-            self._store(now, now + LONGEST)
-        elif self._until:
-            self._store(self.since, now + LONGEST)
-        return self._until
+    def begin(self, who: bytes, keepers: list[bytes], now: int) -> str:
+        """Sets the flag, or sets it again, until half an hour from now unless it is kept for longer; or says why not."""
+        fault = self._fault(who, keepers, now)
+        if not fault:
+            is_on = self.is_on(now)
+            self._holder = who
+            self._store(self.since if is_on else now, 0 if is_on and not self._until else now + LONGEST)
+        return fault
 
-    def hold(self, now: int) -> str:
+    def hold(self, who: bytes, keepers: list[bytes], now: int) -> str:
         """Keeps a flag that holds until it is taken away, for going back to a snapshot; or says why not."""
         if not self.is_on(now):
             return NOT_UNDER_MAINTENANCE
-        self._store(self.since, 0)
-        return ""
+        fault = self._fault(who, keepers, now)
+        if not fault:
+            self._holder = who
+            self._store(self.since, 0)
+        return fault
 
-    def end(self) -> None:
-        """Takes the flag away."""
-        self.since = self._until = 0
-        self._settings.remove(KEY)
+    def end(self, who: bytes, keepers: list[bytes], now: int) -> str:
+        """Takes the flag away; or says why not."""
+        fault = self._fault(who, keepers, now)
+        if not fault:
+            self.since = self._until = 0
+            self._holder = b""
+            self._settings.remove(KEY)
+        return fault
+
+    def _fault(self, who: bytes, keepers: list[bytes], now: int) -> str:
+        return ANOTHERS if self.is_on(now) and self._holder != who and self._holder in keepers else ""
 
     def _store(self, since: int, until: int) -> None:
         self.since, self._until = since, until
-        self._settings.insert(KEY, FLAG.pack(since, until))
+        self._settings.insert(KEY, FLAG.pack(since, until) + self._holder)

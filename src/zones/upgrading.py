@@ -138,7 +138,7 @@ class _Upgrade:
         """Flag, stop, snapshot, install, start, check, and back where that fails."""
         entry = self._entry
         self._journal.keep(entry)
-        entry.until = _flag(self._agent, self._canister, restoring=False)
+        entry.until = _flag(self._agent, self._canister)
         is_over = False
         try:
             entry.before = _health(self._agent, self._canister)
@@ -203,18 +203,25 @@ class _Upgrade:
         agent, canister, entry = self._agent, self._canister, self._entry
         # Code that is too broken to be told may still be stopped in time: before the flag ends by itself.
         with contextlib.suppress(ZonesError):
-            entry.until = _flag(agent, canister, restoring=True) or ENDLESS
+            label, value = _SET_MAINTENANCE(agent, canister, {"on": True, "restoring": True})
+            if label != "ok":
+                return f"{self._too_late()} ({value})"
+            entry.until = value or ENDLESS
         entry.going_back = True
         self._journal.keep(entry)
         management.stop(agent, canister)
         try:
             if time.time() + FLAG_MARGIN_SECONDS >= entry.until / 1e9:
-                snapshot, entry.snapshot = entry.snapshot, ""  # for whoever looks into it
-                return f"it was too late to go back, the new code stays, and the snapshot {snapshot}"
+                return self._too_late()
             management.load_snapshot(agent, canister, bytes.fromhex(entry.snapshot))
         finally:
             management.start(agent, canister)
         return "the zone was put back to what it was before"
+
+    def _too_late(self) -> str:
+        """Keep the snapshot for whoever looks into it."""
+        snapshot, self._entry.snapshot = self._entry.snapshot, ""
+        return f"it was too late to go back, the new code stays, and the snapshot {snapshot}"
 
     def _find_snapshot(self) -> None:
         """Learn of a snapshot that was taken and could not be written down any more."""
@@ -257,9 +264,9 @@ def _problem(agent: Agent, canister: bytes, entry: Entry) -> str:
     return ", ".join(changed)
 
 
-def _flag(agent: Agent, canister: bytes, *, restoring: bool) -> int:
-    """Set or hold the maintenance flag; returns when it ends by itself (ns), 0 for not."""
-    return ok_or_raise("set_maintenance", _SET_MAINTENANCE(agent, canister, {"on": True, "restoring": restoring}))
+def _flag(agent: Agent, canister: bytes) -> int:
+    """Set the maintenance flag; returns when it ends by itself (ns)."""
+    return ok_or_raise("set_maintenance", _SET_MAINTENANCE(agent, canister, {"on": True, "restoring": False}))
 
 
 def _health(agent: Agent, canister: bytes) -> dict[str, Any]:

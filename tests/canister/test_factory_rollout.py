@@ -9,17 +9,33 @@ import pytest
 from tests.support.actor import Actor
 from tests.support.factories import T, deploy_factory, publish, set_policy
 from tests.support.network import CallRejected
-from tests.support.rollouts import LOSES, TRAPS, VERSION, Writer, make_zones, outcomes, rollout, run, states
+from tests.support.rollouts import BURST, LOSES, TRAPS, VERSION, Writer, make_zones, outcomes, rollout, run, states
 from tests.support.variants import build_zone_variant
 from tests.support.zones import TEAM, ask_role, key_id, member, role_answer
 
 PLAN = {"release": 1001, "canary": 1, "batch": 2, "pause_on_failures": 5}
 
 
+CLEARS = (
+    "    refuse_foreign_layout(state.settings_map, KIND)\n",
+    "    refuse_foreign_layout(state.settings_map, KIND)\n"
+    '    if config.zone_id().endswith("c"):\n'
+    "        from zone_canister.context import maintenance\n"
+    "        maintenance.end(b'', [], 0)\n",
+)
+LIES = (
+    '        "version": VERSION,\n        "layout"',
+    '        "version": VERSION + config.zone_id().endswith("c"),\n        "layout"',
+)
+
+
 @pytest.fixture(scope="session")
 def next_release(tmp_path_factory) -> bytes:
-    """Version 1001: its upgrade traps in zones that end in `a`, its check fails in those that end in `b`."""
-    return build_zone_variant(tmp_path_factory.mktemp("next"), VERSION, TRAPS, LOSES)
+    """Version 1001: its upgrade traps in zones that end in `a`, its check fails in those that end in `b`.
+
+    In those that end in `c` its check fails, too, when somebody has cleared the maintenance flag before.
+    """
+    return build_zone_variant(tmp_path_factory.mktemp("next"), VERSION, TRAPS, LOSES, CLEARS, LIES)
 
 
 @pytest.fixture
@@ -74,6 +90,39 @@ def test_failing_children_are_put_back_and_no_message_is_lost(factory, zone_buil
     assert versions == {"1": 1001, "2": 1001, "3": 1001, "a": 1000, "b": 1000}
     for zone in zones.values():
         assert zone.network.snapshots(zone.id, sender=factory.id) == []
+
+
+def test_a_zone_whose_flag_was_cleared_is_not_put_back(factory, zone_build, next_release):
+    zones = make_zones(factory, zone_build.did, "c")
+    publish(factory, next_release, 1001)
+    writer = Writer(zones)
+    assert factory.call("start_rollout", {**PLAN, "canary": 0}, sender=TEAM) == ("ok", 1)
+    told = run(factory, writer=writer)
+    assert outcomes(told, zones) == {"c": "failed"}
+    snapshots = factory.network.snapshots(zones["c"].id, sender=factory.id)
+    assert len(snapshots) == 1
+    fault = told["changes"][0]["fault"]
+    assert "the check failed: it says version 1002" in fault
+    assert "not under maintenance: what it holds by now may not be taken back; the snapshot" in fault
+    writer.send()
+    writer.collect()
+    assert len(writer.acknowledged["c"]) > BURST
+    assert writer.lost() == []
+    assert zones["c"].call("get_version") == 1001
+
+
+def test_zones_that_are_gone_or_being_retired_are_no_failures(factory, zone_build, next_release):
+    network = factory.network
+    zones = make_zones(factory, zone_build.did, "12")
+    publish(factory, next_release, 1001)
+    network.stop(zones["1"].id, sender=factory.id)
+    network.delete(zones["1"].id, sender=factory.id)
+    plan = {**PLAN, "canary": 2, "pause_on_failures": 1}
+    assert factory.call("start_rollout", plan, sender=TEAM) == ("ok", 1)
+    told = run(factory)
+    assert told["state"] == ("done", None)
+    assert outcomes(told, zones) == {"1": "skipped", "2": "upgraded"}
+    assert [change["fault"] for change in told["changes"] if change["fault"]] == ["it was deleted"]
 
 
 def test_a_child_that_does_not_stop_is_let_go_after_a_while_and_tried_again(factory, zone_build, next_release):

@@ -98,6 +98,25 @@ def test_a_release_that_does_not_do_is_undone(zone, agent, factory, journal, tmp
     assert works(zone, 1000)
 
 
+def test_a_zone_whose_flag_was_cleared_is_not_put_back(zone, agent, factory, journal, tmp_path):
+    client, actor = factory
+    publish(actor, variant(tmp_path, LOSES), 1001)
+    release = upgrading.find_release(client, 1001, None)
+
+    def interfere(said: str) -> None:
+        if said == "checking the zone":
+            zone.call("set_maintenance", {"on": False, "restoring": False}, sender=TEAM)
+            assert zone.call("add_message", key_id(1), b"meanwhile", sender=member(1)) == ("ok", 2)
+
+    release_that_lies = {**release, "version": 1002}
+    with pytest.raises(RejectedError, match="too late to go back, the new code stays, .* may not be taken back"):
+        upgrading.upgrade(agent, zone.id.bytes, client, release_that_lies, interfere, journal)
+    assert zone.call("get_version") == 1001
+    texts = [message["ciphertext"] for message in zone.call("get_messages_by_range", 0, 9, sender=member(1))]
+    assert texts == [b"before", b"meanwhile"]
+    assert len(zone.network.snapshots(zone.id, sender=TEAM)) == 1
+
+
 def test_other_bytes_than_those_of_the_release_are_never_installed(zone, agent, factory, journal, tmp_path):
     client, actor = factory
     digest = publish(actor, variant(tmp_path), 1001)

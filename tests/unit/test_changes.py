@@ -20,7 +20,8 @@ NEW, OLD = b"n" * 32, b"o" * 32
 class World:
     """A child on a platform: it takes in a message whenever it runs without the flag."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_shared: bool) -> None:
+        self.is_shared = is_shared
         self.now = 1_000 * SECOND
         self.is_running = True
         self.code = OLD
@@ -28,6 +29,12 @@ class World:
         self.messages = 10
         self.snapshot: tuple[bytes, int, int | None] | None = None
         self.lost = False
+
+    def clear_by_owner(self) -> None:
+        """An owner lets members in; the zone refuses that once going back has begun."""
+        if self.is_shared and self.is_running and self.flag_until != 0:
+            self.flag_until = None
+            self.pass_time(1)
 
     def pass_time(self, seconds: int) -> None:
         self.now += seconds * SECOND
@@ -55,6 +62,7 @@ class World:
             self.is_running = True
         elif step == steps.HOLD:
             if not self.is_flagged():
+                change.outcome = steps.FAILED
                 return "not under maintenance"
             self.flag_until = 0
         elif step == steps.LOAD:
@@ -73,31 +81,36 @@ answers = st.lists(
     st.tuples(
         st.sampled_from(["made", "made", "made", "made", "refused", "lost after", "lost before"]),
         st.one_of(st.integers(0, 20), st.integers(0, 2_400)),
+        st.sampled_from([False, False, False, True]),
     ),
     max_size=60,
 )
 
 
 @settings(max_examples=400, deadline=None)
-@given(answers, st.booleans(), st.booleans())
-def test_no_child_stays_stopped_and_nothing_acknowledged_is_taken_back(sequence, is_healthy, is_silent):
+@given(answers, st.booleans(), st.booleans(), st.booleans())
+def test_no_child_stays_stopped_and_nothing_acknowledged_is_taken_back(sequence, is_healthy, is_silent, is_shared):
     maps = maps_of("factory")
     store = Changes(maps.settings_map, maps.changes_map)
-    world = World()
+    world = World(is_shared)
     change = Change(NEW, 0 if is_silent else 1001, 1, world.now)
     change.flags |= steps.SILENT if is_silent else 0
     assert store.begin(CHILD, change) == ""
     assert "is being changed (step examine)" in store.begin(CHILD, change)
-    plenty = [*sequence, *[("made", 1)] * 40]
-    for answer, pause in plenty:
+    plenty = [*sequence, *[("made", 1, False)] * 40]
+    for answer, pause, is_cleared in plenty:
         taken = store.take_over(CHILD)
         if taken is None:
             break
         change, _ = taken
         step = change.step
         fault = "refused"
+        if step == steps.HOLD:
+            change.outcome = steps.FAILED if is_shared else steps.OPEN
         if answer == "made" or answer == "lost after":
             fault = world.make(change)
+            if step == steps.HOLD and not fault:
+                change.outcome = steps.OPEN
             if step == steps.CHECK and not is_healthy:
                 fault = "the check failed"
         if answer in ("lost after", "lost before"):
@@ -105,8 +118,12 @@ def test_no_child_stays_stopped_and_nothing_acknowledged_is_taken_back(sequence,
             change = store.get(CHILD) or change
             change.flag_until = change.flag_until if step != steps.FLAG else 0
             world.pass_time(pause)
+            if is_cleared:
+                world.clear_by_owner()
             continue
         world.pass_time(pause)
+        if is_cleared:
+            world.clear_by_owner()
         if fault:
             change.failed(fault, world.now)
         else:
@@ -270,6 +287,26 @@ def test_a_rollout_takes_canaries_alone_and_pauses_when_enough_failed(sequence, 
             rollout.resume()
             failures = 0
     assert rollout.attempts() == attempts
+
+
+def test_an_owner_who_clears_the_flag_ends_the_way_back():
+    for is_cleared, step in ((False, steps.STOP_AGAIN), (True, steps.START)):
+        _, change = stepping(steps.HOLD)
+        change.snapshot, change.flag_until = b"\xab", HALF_HOUR
+        change.outcome = steps.FAILED if is_cleared else steps.OPEN
+        change.failed("holding the maintenance flag failed", 9)
+        assert (change.step, change.has(steps.KEEPS_SNAPSHOT)) == (step, is_cleared)
+
+
+def test_children_whose_creation_was_not_complete_get_two_more_walks():
+    rollout = Rollout(1, 1001, NEW, 5)
+    rollout.ended(steps.OPEN, steps.WAITING)
+    for _ in range(2):
+        rollout.cursor = CHILD
+        rollout.walked(9)
+        assert (rollout.state, rollout.cursor) == (RUNNING, b"")
+    rollout.walked(9)
+    assert (rollout.state, rollout.attempts()) == (DONE, 0)
 
 
 def test_children_that_were_busy_get_two_more_walks():
