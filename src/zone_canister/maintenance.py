@@ -1,8 +1,8 @@
 """The maintenance flag: while a zone's code is being changed, nothing may be written that going back would lose.
 
 Pure. The flag lies in the settings and so outlives the upgrade it is for. It ends by itself after half an hour, by the
-clock alone, unless going back to a snapshot has begun: then only whoever set it, or the snapshot, takes it away. No other
-controller can take away or set again what one has set: what members wrote meanwhile would be lost if that one goes back.
+clock alone, unless going back to a snapshot has begun: then only whoever set it, or the snapshot, takes it away. No
+other controller can take away or set again what one has set: what members wrote meanwhile would be lost if it goes back.
 Not for who may set it. Times in ns, principals in bytes.
 
     settings "maintenance"  u64 since | u64 until, 0 for as long as it takes | who set it; absent without the flag
@@ -42,7 +42,7 @@ class Maintenance:
         return self._until if self.is_on(now) else None
 
     def begin(self, who: bytes, keepers: list[bytes], now: int) -> str:
-        """Sets the flag, or sets it again, until half an hour from now unless it is kept for longer; or says why not."""
+        """Sets the flag, or sets it again, for half an hour from now, a flag that is kept excepted; or says why not."""
         fault = self._fault(who, keepers, now)
         if not fault:
             is_on = self.is_on(now)

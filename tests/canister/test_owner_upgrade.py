@@ -109,7 +109,7 @@ def test_a_zone_whose_flag_was_cleared_is_not_put_back(zone, agent, factory, jou
             assert zone.call("add_message", key_id(1), b"meanwhile", sender=member(1)) == ("ok", 2)
 
     release_that_lies = {**release, "version": 1002}
-    with pytest.raises(RejectedError, match="too late to go back, the new code stays, .* may not be taken back"):
+    with pytest.raises(RejectedError, match=r"too late to go back, the new code stays, .* may not be taken back"):
         upgrading.upgrade(agent, zone.id.bytes, client, release_that_lies, interfere, journal)
     assert zone.call("get_version") == 1001
     texts = [message["ciphertext"] for message in zone.call("get_messages_by_range", 0, 9, sender=member(1))]
