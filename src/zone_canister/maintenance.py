@@ -2,7 +2,8 @@
 
 Pure. The flag lies in the settings and so outlives the upgrade it is for. It ends by itself after half an hour, by the
 clock alone, unless going back to a snapshot has begun: then only whoever set it, or the snapshot, takes it away. No
-other controller can take away or set again what one has set: what members wrote meanwhile would be lost then. Not for who may set it. Times in ns, principals in bytes.
+other controller can take away or set again what one has set: what members wrote meanwhile would be lost then. Not for
+who may set it. Times in ns, principals in bytes.
 
     settings "maintenance"  u64 since | u64 until, 0 for as long as it takes | who set it; absent without the flag
 """
