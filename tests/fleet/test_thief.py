@@ -2,7 +2,7 @@
 
 He has names of his own, a purse of cycles, zones sponsored and paid for, code that drains a canister, and time. What he
 does is drawn from a seed that is printed; after every act the books are held against the policy. FULL_FLEET=1 lets him
-try ten times as long.
+try six times as long, from several seeds.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from factory.returner import RETURNER_WASM
 from localnet import candid
 from localnet import management_types as types
 from tests.fleet.books import assert_within_quotas, deposits, net
-from tests.fleet.flows import Fleet
-from tests.fleet.inprocess import unaccounted
+from tests.fleet.flows import FIRST_RELEASE, Fleet
+from tests.fleet.inprocess import packed_anew, unaccounted
 from tests.support.actor import init_argument
 from tests.support.builds import Built
-from tests.support.factories import T, Wallet, set_policy, wish
+from tests.support.factories import T, Wallet, publish, set_policy, wish
 from tests.support.network import CallRejected
 from tests.support.zones import TEAM, member, public_key, role_answer, zone_init
 
@@ -33,6 +33,8 @@ BATTERY = 40 * T
 PURSE = 60 * T
 NAMES = range(20, 22)
 HOUR = 3_600
+NEXT_RELEASE = 1000
+FUEL = "before a change of its code"
 LOOKUP_CYCLES = 3 * 10**9
 GAS = T // 5
 """Most that a run's calls and the factory's memory burn, lookups and installations among them."""
@@ -44,6 +46,7 @@ class Thief:
     def __init__(self, fleet: Fleet, zone: Built, seed: int):
         self.fleet = fleet
         self.network = fleet.network
+        code = packed_anew(zone.wasm, 1)
         self.zone = zone
         self.draw = random.Random(seed)
         self.purse = Wallet(fleet.network, fleet.factory, PURSE)
@@ -53,13 +56,13 @@ class Thief:
         self.paid_in = 0
         self.serial = 0
         self.drained = 0
+        self.published = {hashlib.sha256(self.zone.wasm).digest(), publish(fleet.factory, code, NEXT_RELEASE)}
 
     def foreign(self) -> set[bytes]:
         """Canisters of his that run code of his own."""
-        code = hashlib.sha256(self.zone.wasm).digest()
         accounts = self.network.ic.canisters
         modules = {zone.bytes: accounts[zone.bytes].module for zone in self.zones if zone.bytes in accounts}
-        return {zone for zone, module in modules.items() if module is not None and module.hash != code}
+        return {zone for zone, module in modules.items() if module is not None and module.hash not in self.published}
 
     def name(self) -> Principal:
         return member(self.draw.choice(NAMES))
@@ -142,7 +145,10 @@ class Thief:
 
     def drain(self) -> None:
         """Replaces the code of a zone he controls, drains it into his purse, and mostly puts the old code back."""
-        zone, owner = self._own()
+        self.drain_one(*self._own())
+
+    def drain_one(self, zone: Principal, owner: Principal) -> None:
+        """See `drain`."""
         argument = candid.encode([types.CANISTER_ID], [{"canister_id": self.purse.id.bytes}])
         if self.draw.random() < 0.3:
             # While the battery looks at it, or pays.
@@ -190,6 +196,53 @@ class Thief:
         for number in NAMES:
             self.call("retire_child", zone.bytes, zone.to_str(), sender=member(number))
 
+    def ride_a_rollout(self) -> None:
+        """Empties a zone of his, consents to a change of its code, for which it is fuelled, and breaks in on that."""
+        zone, owner = self._own()
+        release = self.draw.choice([FIRST_RELEASE, NEXT_RELEASE])
+        if self.draw.random() < 0.7:
+            self.fleet.leave(zone, min(self.fleet.canister(zone).cycles, T // 4))
+        self.call("accept_release", zone.bytes, release, sender=owner)
+        roll_out(self.fleet, release)
+        self.network.tick(self.draw.choice([0, 1, 2]))
+        breaking_in = [
+            lambda: self.drain_one(zone, owner),
+            lambda: self.network.update_settings(zone, sender=owner, controllers=[owner]),
+            lambda: self.network.stop(zone, sender=owner),
+            self.take_custody,
+            self.retire,
+            self.ask,
+        ]
+        try:
+            self.draw.choice(breaking_in)()
+        except CallRejected:
+            print("breaking in was refused")
+        finally:
+            for _ in range(20):
+                self.network.advance(15)
+            if self.network.exists(zone) and owner.bytes in self.fleet.canister(zone).settings.controllers:
+                self.network.start(zone, sender=owner)
+
+    def trick_consent(self) -> None:
+        """Speaks for a zone that is somebody else's: nothing comes of it."""
+        zone, name = self.fleet.zone, self.name()
+        before = self.call("get_zone", zone.bytes, sender=name)
+        offer = {"canister": zone.bytes, "custody": ("sovereign", None), "owners": [name.bytes]}
+        for method, *values in (
+            ("accept_release", zone.bytes, NEXT_RELEASE),
+            ("accept_reinstall", zone.bytes, NEXT_RELEASE, zone.to_str()),
+            ("offer_custody", offer),
+            ("accept_custody", zone.bytes),
+            ("cancel_custody_offer", zone.bytes),
+            ("retire_child", zone.bytes, zone.to_str()),
+        ):
+            try:
+                answer = self.call(method, *values, sender=name)
+            except CallRejected:
+                continue
+            assert answer[0] == "err", f"{method} was done for a zone that is not his"
+        assert self.call("get_zone", zone.bytes, sender=name) == before
+
     def play_admin(self) -> None:
         zone = self.a_zone().bytes
         method, *values = self.draw.choice(
@@ -223,6 +276,8 @@ class Thief:
             self.take_custody,
             self.take_factory_out,
             self.retire,
+            self.ride_a_rollout,
+            self.trick_consent,
             self.play_admin,
             self.wait,
         ]
@@ -235,6 +290,13 @@ class Thief:
         except CallRejected:
             return f"{chosen.__name__}, refused"
         return chosen.__name__
+
+
+def roll_out(fleet: Fleet, release: int) -> None:
+    """An admin begins to bring a release to all children, one after the other."""
+    fleet.factory.call("abort_rollout", sender=TEAM)
+    plan = {"release": release, "canary": 0, "batch": 1, "pause_on_failures": 50}
+    assert fleet.factory.call("start_rollout", plan, sender=TEAM)[0] == "ok"
 
 
 def given_to(entries: list[dict[str, Any]], canisters: set[bytes]) -> int:
@@ -268,6 +330,39 @@ def test_nothing_leaves_the_battery_but_what_the_policy_grants(factory_build: Bu
     assert thief.drained > 0, "he took nothing out"
     income = fleet.network.cycles(fleet.factory.id) - BATTERY + granted
     assert income >= -GAS, f"{-income} cycles left the battery and are in no book"
+
+
+@pytest.mark.localnet_only("moves cycles about")
+@pytest.mark.parametrize("is_foreign", [False, True], ids=["published code", "code of his own"])
+def test_a_change_of_code_fuels_a_zone_once_and_only_over_published_code(
+    factory_build: Built, zone_build: Built, is_foreign: bool
+):
+    fleet = Fleet.build_it(factory_build, zone_build)
+    thief = Thief(fleet, zone_build, 0)
+    for number in NAMES:
+        thief.create_funded("shared", 3 * T)
+        zone, owner = thief._own()
+        code, argument = zone_build.wasm, init_argument(zone_build.did, zone_init())
+        if is_foreign:
+            code, argument = RETURNER_WASM, candid.encode([types.CANISTER_ID], [{"canister_id": thief.purse.id.bytes}])
+        fleet.network.reinstall(zone, code, argument, sender=owner)
+        fleet.leave(zone, T // 4)
+        assert fleet.factory.call("accept_release", zone.bytes, NEXT_RELEASE, sender=owner) == ("ok", None)
+        for _ in range(3):
+            roll_out(fleet, NEXT_RELEASE)
+            for _ in range(20):
+                fleet.network.advance(15)
+            fleet.leave(zone, min(fleet.canister(zone).cycles, T // 4))
+        fuelled = [entry for entry in deposits(fleet) if entry["canister"] == zone.bytes]
+        assert {entry["reason"] for entry in fuelled} == (set() if is_foreign else {FUEL}), number
+        assert net(fuelled) <= fleet.factory.call("get_battery_policy")["refill_to"]
+        changed = hashlib.sha256(packed_anew(zone_build.wasm, 1)).digest()
+        module = fleet.canister(zone).module
+        assert module is not None
+        assert (module.hash == changed) == (not is_foreign)
+        thief.zones.clear()
+    assert_within_quotas(fleet, thief.held)
+    assert unaccounted(fleet.network.ic) == 0
 
 
 def prove(fleet: Fleet, number: int) -> Any:
