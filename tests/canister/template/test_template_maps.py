@@ -241,6 +241,17 @@ def test_an_image_with_values_in_the_tree_reads_the_same_and_takes_slots(compile
     assert evaluate(again, "large.items()") == [(key, bytes(key)) for key in keys]
 
 
+def test_the_value_before_is_read_only_where_it_is_wanted(host: Host) -> None:
+    run(host, "large.insert(1, bytes(4000))")
+    run(host, "large.insert(1, bytes(4000))")
+    assert host.reads == 0
+    run(host, "before = large.insert(1, bytes(4001))\nassert before == bytes(4000), before")
+    assert host.reads == 1
+    run(host, "put = large.insert\nput(1, bytes(4002))\nassert [put(1, b'')] == [bytes(4002)]")
+    assert host.reads == 1
+    assert evaluate(host, "list(map(large.insert, [1, 1], [b'a', b'b']))") == [b"", b"a"]
+
+
 def inline_image() -> bytes:
     """`INLINE_IMAGE`, unpacked."""
     packed = gzip.decompress(INLINE_IMAGE.read_bytes())

@@ -42,6 +42,24 @@ def test_memory_is_copied_moved_and_filled_at_one_instruction_a_byte(shared: Hos
         assert fuel[1] - fuel[0] < 1.1 * (sizes[1] - sizes[0]), name
 
 
+def test_memory_is_compared_at_three_instructions_a_byte_and_in_the_order_of_bytes(shared: Host) -> None:
+    fuel = []
+    for size in (100_000, 200_000):
+        shared.update("run", args((Types.Text, f"global V, W; V = b'v' * {size}; W = b'v' * {size}")))
+        shared.update("run", args((Types.Text, "assert V == W")))
+        fuel.append(shared.fuel)
+    assert fuel[1] - fuel[0] < 3.1 * 100_000
+    pairs = [(bytes(9) + b"\x01" + bytes(n), bytes(9) + b"\x80" + bytes(n)) for n in range(9)]
+    pairs += [(b"\x01" + bytes(7) + b"\xff", b"\x02" + bytes(8)), (b"\x7f" * 8, b"\x80" * 8)]
+    shared.update("run", args((Types.Text, f"for less, more in {pairs}:\n  assert less < more and not more <= less")))
+
+
+def test_what_the_source_made_is_no_garbage_to_look_for(shared: Host) -> None:
+    shared.update("run", args((Types.Text, "import gc\nassert gc.get_freeze_count() > 1_000, gc.get_freeze_count()")))
+    shared.update("run", args((Types.Text, "import gc\ngc.collect()")))
+    assert shared.fuel < 1_000_000
+
+
 def test_a_missing_module_is_an_import_error(shared: Host) -> None:
     for name in ("socket", "json", "basilisk_sandbox", "_basilisk_sandbox", "_basilisk_cedar", "nonsense"):
         assert one(shared.query("imports", args((Types.Text, name)))).startswith("ModuleNotFoundError")
