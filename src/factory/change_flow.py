@@ -151,7 +151,7 @@ def unused_fault(work: Work) -> str:
 
 
 def fuel_step(work: Work) -> Async[text]:
-    """Fills the child up, if it runs code of ours; the work ahead costs cycles."""
+    """Fills the child up, if it runs code of ours, as the work ahead costs cycles; a rollout starts it if need be."""
     fault = ""
     if releases.is_published(work.change.former_hash):
         _, fault = yield refill(work.canister, policy.get("refill_to"), "before a change of its code")
@@ -161,13 +161,19 @@ def fuel_step(work: Work) -> Async[text]:
     status: ChildStatus = answer.Ok
     if (status["module_hash"] or bytes(32)) != work.change.former_hash:
         return "somebody else changes its code"
-    if "running" not in status["status"]:
-        if work.change.rollout:
-            return "it is not running: start it first"
-        work.change.flags |= steps.SILENT
     if status["cycles"] < LEAST_CYCLES:
         return f"it holds {status['cycles']} cycles, too few to change its code; {fault}"
-    return ""
+    if "running" in status["status"]:
+        return ""
+    if not work.change.rollout:
+        work.change.flags |= steps.SILENT
+        return ""
+    child = children.get(work.canister)
+    if child is None or child.custody != MANAGED:
+        work.change.outcome = steps.SKIPPED
+        return "it is stopped, and not by the factory alone: whoever stopped it has to start it first"
+    answer = yield management.start_canister({"canister_id": work.target})
+    return "" if answer.Err is None else f"it is stopped, and starting it failed: {answer.Err}"
 
 
 def flag_step(work: Work) -> Async[text]:
@@ -237,6 +243,13 @@ def install_step(work: Work) -> Async[text]:
         work.change.flags &= ~steps.UNSURE
         if "stopped" not in answer.Ok["status"]:
             return "somebody started it before its code was changed"
+    fault = yield examine(work.canister)
+    fault = fault or surprise(work, [work.change.former_hash])
+    child = children.get(work.canister)
+    if not fault and child is not None:
+        fault = rollouts.custody_fault(child, work.canister, work.change.wasm_hash)
+    if fault:
+        return fault
     if work.code.wasm:
         fault = yield install_whole(work.canister, work.code.wasm, UPGRADE, work.code.arg)
         return fault
@@ -244,6 +257,16 @@ def install_step(work: Work) -> Async[text]:
         return "the code to install is known no more: the call that brought it was lost"
     fault = yield install_release(work.canister, work.change.wasm_hash, UPGRADE, work.code.arg)
     return fault
+
+
+def surprise(work: Work, expected: list[bytes]) -> str:
+    """What somebody else did to a child meanwhile, as read just now, or ""; `expected` is code that it may run."""
+    child = children.get(work.canister)
+    if child is None or not child.controlled:
+        return "the factory lost control of it"
+    if (child.module_hash or bytes(32)) not in expected:
+        return "somebody else changed its code"
+    return ""
 
 
 def start_step(work: Work) -> Async[text]:
@@ -302,6 +325,13 @@ def hold_step(work: Work) -> Async[text]:
 
 def load_step(work: Work) -> Async[text]:
     """Puts the child back to what it was before; the same if done twice, as it is stopped all the while."""
+    fault = yield examine(work.canister)
+    if fault:
+        return fault
+    fault = surprise(work, [work.change.wasm_hash, work.change.former_hash][: 1 + work.again])
+    if fault:
+        work.change.outcome = steps.FAILED
+        return fault
     answer = yield management.load_canister_snapshot({"canister_id": work.target, "snapshot_id": work.change.snapshot})
     return "" if answer.Err is None else f"going back to the snapshot failed: {answer.Err}"
 
@@ -365,7 +395,8 @@ def zone(canister: bytes) -> ZoneService:
 
 def health_of(found: ZoneHealthReply) -> Health:
     """What a zone said of itself."""
-    return Health(found["messages"], found["first_id"], found["last_id"], found["members"], found["installation_id"])
+    counts = (found["messages"], found["first_id"], found["last_id"], found["members"])
+    return Health(found["layout"][: steps.MAX_LAYOUT_BYTES], counts, found["installation_id"])
 
 
 def result_fault(what: str, answer: CallResult[ZoneMaintenanceResult]) -> str:

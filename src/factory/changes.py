@@ -11,7 +11,7 @@ cleared, by whomever, or may have ended by itself, there is no way back. Times i
                 | u64 rollout, 0 for an admin's change | u64 begun at | u64 step begun at | u64 flag ends at
                 | u64 messages | u32 first id | u32 last id | u64 members | u64 installation id (before the change)
                 | 32 code before | 32 code to install | u64 its version, 0 for none | u8 length, snapshot
-                | u16 length, fault
+                | u8 length, layout (before the change) | u16 length, fault
 """
 
 import struct
@@ -86,6 +86,7 @@ MOST_TRIES = 5
 SECOND = 1_000_000_000
 FLAG_MARGIN = 60 * SECOND  # between the clocks of two subnets
 MAX_FAULT_BYTES = 400
+MAX_LAYOUT_BYTES = 64
 VERSION = 1
 HEAD = struct.Struct("<BBBBBBIQQQQQIIQQ32s32sQ")
 CHANGES_KEY = "changes"
@@ -94,11 +95,10 @@ CHANGES_KEY = "changes"
 class Health:
     """What a child says of itself under the maintenance flag."""
 
-    def __init__(self, messages: int, first_id: int, last_id: int, members: int, installation_id: int):
-        self.messages = messages
-        self.first_id = first_id
-        self.last_id = last_id
-        self.members = members
+    def __init__(self, layout: str, counts: tuple[int, int, int, int], installation_id: int):
+        """`counts`: messages, first id, last id, members."""
+        self.layout = layout
+        self.messages, self.first_id, self.last_id, self.members = counts
         self.installation_id = installation_id
 
 
@@ -118,7 +118,7 @@ class Change:
         self.former_outcome = OPEN
         self.turn = 0
         self.flag_until = 0
-        self.before = Health(0, 0, 0, 0, 0)
+        self.before = Health("", (0, 0, 0, 0), 0)
         self.former_hash = bytes(32)
         self.snapshot = b""
         self.fault = ""
@@ -265,7 +265,8 @@ class Change:
             self.version,
         )
         fault = self.fault.encode()[:MAX_FAULT_BYTES]
-        return b"".join([head, packed(self.snapshot), len(fault).to_bytes(2, "little"), fault])
+        layout = before.layout.encode()[:MAX_LAYOUT_BYTES]
+        return b"".join([head, packed(self.snapshot, layout), len(fault).to_bytes(2, "little"), fault])
 
 
 def decode_change(stored: bytes) -> Change:
@@ -274,9 +275,9 @@ def decode_change(stored: bytes) -> Change:
     change = Change(fields[17], fields[18], fields[7], fields[8])
     change.step, change.outcome, change.tries, change.flags, change.former_outcome, change.turn = fields[1:7]
     change.step_at, change.flag_until = fields[9:11]
-    change.before = Health(*fields[11:16])
     change.former_hash = fields[16]
-    (change.snapshot,), at = unpacked(stored, HEAD.size, 1)
+    (change.snapshot, layout), at = unpacked(stored, HEAD.size, 2)
+    change.before = Health(layout.decode("utf-8", "ignore"), fields[11:15], fields[15])
     change.fault = stored[at + 2 :].decode("utf-8", "ignore")
     return change
 
@@ -348,6 +349,8 @@ def health_fault(before: Health, after: Health, expected: int, found: int, is_fl
     """
     if found != expected:
         return f"it says version {found}, the release is {expected}"
+    if after.layout != before.layout:
+        return f"layout: {before.layout} before, {after.layout} after"
     if after.installation_id != before.installation_id:
         return "it was installed anew"
     if is_flagged:

@@ -34,6 +34,7 @@ _HEALTH = Method(
     [
         c.record(
             version=c.NAT,
+            layout=c.TEXT,
             installation_id=c.INT,
             maintenance_until=c.opt(c.NAT64),
             messages=c.NAT,
@@ -45,7 +46,7 @@ _HEALTH = Method(
     query=True,
 )
 _REFRESH = Method("refresh_controllers", [], [c.record()])
-KEPT = ("installation_id", "messages", "first_id", "last_id", "members")
+KEPT = ("installation_id", "layout", "messages", "first_id", "last_id", "members")
 """What an upgrade must leave as it is."""
 
 Progress = Callable[[str], None]
@@ -259,7 +260,7 @@ def _problem(agent: Agent, canister: bytes, entry: Entry) -> str:
     if after["version"] != entry.version:
         return f"the zone says version {after['version']}, the release is {entry.version}"
     # Once the flag has ended members are let in, and what they do changes the counts.
-    kept = KEPT if after["maintenance_until"] is not None else KEPT[:1]
+    kept = KEPT if after["maintenance_until"] is not None else KEPT[:2]
     changed = [f"{name} was {before[name]} and is {after[name]}" for name in kept if before[name] != after[name]]
     return ", ".join(changed)
 

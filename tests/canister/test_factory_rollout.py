@@ -111,17 +111,19 @@ def test_a_zone_whose_flag_was_cleared_is_not_put_back(factory, zone_build, next
     assert zones["c"].call("get_version") == 1001
 
 
-def test_zones_that_are_gone_or_being_retired_are_no_failures(factory, zone_build, next_release):
+def test_zones_that_are_gone_or_stopped_are_no_failures(factory, zone_build, next_release):
     network = factory.network
-    zones = make_zones(factory, zone_build.did, "12")
+    zones = make_zones(factory, zone_build.did, "123")
     publish(factory, next_release, 1001)
     network.stop(zones["1"].id, sender=factory.id)
     network.delete(zones["1"].id, sender=factory.id)
+    network.stop(zones["3"].id, sender=factory.id)
     plan = {**PLAN, "canary": 2, "pause_on_failures": 1}
     assert factory.call("start_rollout", plan, sender=TEAM) == ("ok", 1)
     told = run(factory)
     assert told["state"] == ("done", None)
-    assert outcomes(told, zones) == {"1": "skipped", "2": "upgraded"}
+    assert outcomes(told, zones) == {"1": "skipped", "2": "upgraded", "3": "upgraded"}
+    assert states(factory, {name: zones[name] for name in "23"}) == {"running"}
     assert [change["fault"] for change in told["changes"] if change["fault"]] == ["it was deleted"]
 
 

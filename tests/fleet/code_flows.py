@@ -134,6 +134,11 @@ def _stopped(fleet: Fleet) -> None:
     fleet.network.stop(fleet.zone, sender=fleet.factory.id)
 
 
+def _published_and_stopped(fleet: Fleet) -> None:
+    _published(GOOD)(fleet)
+    _stopped(fleet)
+
+
 def _start(fleet: Fleet) -> Any:
     return fleet.factory.submit("start_canister", fleet.zone.bytes, sender=TEAM)
 
@@ -155,6 +160,7 @@ FLOWS = [
     Flow("an admin upgrades a zone", _published_and_written_to(GOOD), _upgrade_with_code, _runs_new_code, seconds=90),
     INSTALLED_ANEW,
     Flow("an admin can't empty a zone that holds something", _with_member, _install_anew, _was_left_alone),
+    Flow("a rollout starts a stopped zone", _published_and_stopped, _roll_out(GOOD), _runs_new_code, seconds=90),
     Flow("an admin starts a zone", _stopped, _start, is_at_rest),
     Flow("an admin reads a zone's status", lambda _fleet: None, _read_status, _status_can_be_read),
 ]

@@ -50,7 +50,7 @@ class World:
         if step == steps.FLAG:
             self.flag_until = change.flag_until = self.now + HALF_HOUR
         elif step == steps.MEASURE:
-            change.before = Health(self.messages, 1, self.messages, 1, 7)
+            change.before = Health("zone", (self.messages, 1, self.messages, 1), 7)
         elif step in (steps.STOP, steps.STOP_AGAIN):
             self.is_running = False
         elif step == steps.SNAPSHOT:
@@ -151,7 +151,7 @@ def test_no_child_stays_stopped_and_nothing_acknowledged_is_taken_back(sequence,
 def test_a_change_is_read_as_it_was_stored(snapshot, fault, number, flags, step):
     change = Change(NEW, number, number, number)
     change.snapshot, change.fault, change.flags, change.step = snapshot, fault, flags, step
-    change.before = Health(number, number % 2**32, 5, number, number)
+    change.before = Health("zone", (number, number % 2**32, 5, number), number)
     store = Changes(maps_of("factory").settings_map, maps_of("factory").changes_map)
     store.put(b"c" * 10, change)
     again = store.get(b"c" * 10)
@@ -252,13 +252,14 @@ def test_so_many_changes_are_under_way_at_most():
 
 
 def test_health_is_compared_with_what_was_measured():
-    before = Health(5, 2, 6, 3, 99)
-    assert health_fault(before, Health(5, 2, 6, 3, 99), 1001, 1001, True) == ""
+    before = Health("zone", (5, 2, 6, 3), 99)
+    assert health_fault(before, Health("zone", (5, 2, 6, 3), 99), 1001, 1001, True) == ""
     assert health_fault(before, before, 1001, 1000, True) == "it says version 1000, the release is 1001"
-    assert health_fault(before, Health(5, 2, 6, 3, 1), 1, 1, True) == "it was installed anew"
-    assert health_fault(before, Health(4, 2, 6, 3, 99), 1, 1, True) == "messages: 5 before, 4 after"
-    assert health_fault(before, Health(9, 2, 10, 4, 99), 1, 1, False) == ""
-    assert health_fault(before, Health(0, 6, 5, 3, 99), 1, 1, False) == "last id: 6 before, 5 after"
+    assert health_fault(before, Health("other", (5, 2, 6, 3), 99), 1, 1, False) == "layout: zone before, other after"
+    assert health_fault(before, Health("zone", (5, 2, 6, 3), 1), 1, 1, True) == "it was installed anew"
+    assert health_fault(before, Health("zone", (4, 2, 6, 3), 99), 1, 1, True) == "messages: 5 before, 4 after"
+    assert health_fault(before, Health("zone", (9, 2, 10, 4), 99), 1, 1, False) == ""
+    assert health_fault(before, Health("zone", (0, 6, 5, 3), 99), 1, 1, False) == "last id: 6 before, 5 after"
 
 
 ends = st.sampled_from([steps.UPGRADED, steps.CURRENT, steps.RESTORED, steps.FAILED, steps.BUSY, steps.SKIPPED])
