@@ -53,25 +53,26 @@ def code_fault(canister: bytes, chosen: Chosen) -> str:
     return ""
 
 
-def busy_fault(canister: bytes) -> str:
-    """What else is being done to a child's code, or ""."""
+def mark(canister: bytes) -> str:
+    """Marks a child as one whose code is being changed, or returns what else is being done to it."""
+    key = change_key(canister)
     fault = changes.fault(canister)
-    if not fault and open_calls.running(change_key(canister), ic.time()):
+    if not fault and open_calls.running(key, ic.time()):
         fault = "the code of this canister is being changed: try again in a minute"
+    if not fault:
+        open_calls.start(key, ic.time())
     return fault
 
 
 def upgrade(canister: bytes, chosen: Chosen, arg: bytes) -> Async[text]:
     """Changes a child's code as a rollout does, down to going back when its check fails."""
-    key = change_key(canister)
-    fault = busy_fault(canister)
+    fault = mark(canister)
     if fault:
         return fault
-    open_calls.start(key, ic.time())
     try:
         fault = yield examine_controlled(canister)
     finally:
-        open_calls.finish(key)
+        open_calls.finish(change_key(canister))
     child = children.get(canister)
     if fault or child is None:
         return fault
@@ -95,15 +96,13 @@ def upgrade(canister: bytes, chosen: Chosen, arg: bytes) -> Async[text]:
 
 def install(canister: bytes, chosen: Chosen, arg: bytes, may_wipe: bool) -> Async[text]:
     """Installs code on a child that has none, or over a child that holds nothing or may be wiped."""
-    key = change_key(canister)
-    fault = busy_fault(canister)
+    fault = mark(canister)
     if fault:
         return fault
-    open_calls.start(key, ic.time())
     try:
         fault = yield examine_and_install(canister, chosen, arg, may_wipe)
     finally:
-        open_calls.finish(key)
+        open_calls.finish(change_key(canister))
     return fault
 
 
