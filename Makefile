@@ -27,7 +27,7 @@ FLEET_TESTS := tests/canister/test_factory*.py tests/canister/test_authorization
 	tests/canister/test_owner_upgrade.py tests/fleet tests/ui tests/unit/test_build_wire_compatibility.py \
 	$(addprefix tests/clients/test_,cli_fleet.py cli_code.py cli_custody.py cli_upgrade.py scripts.py)
 
-test-fleet: wasm browser ## The factory: 100 zones through 30 days, a rollout over 50, every call failing in every way
+test-fleet: wasm browser ## The factory: 100 zones through 30 days, a rollout over 50, every call failing in every way, random runs
 	@FULL_FLEET=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(FLEET_TESTS) $(ARGS)
 
 test-localnet: $(READY) ## The embedded Internet Computer alone

@@ -189,10 +189,8 @@ class World:
 
     def upgrade_factory(self, _who: int, what: int) -> None:
         if what < 5:
-            factory = self.fleet.factory.id
-            self.network.stop(factory, sender=TEAM)
-            self.network.upgrade(factory, self.fleet.build.wasm, sender=TEAM)
-            self.network.start(factory, sender=TEAM)
+            self.network.stop(self.fleet.factory.id, sender=TEAM)
+            self._upgrade_stopped()
 
     def pool(self, _: int, size: int) -> None:
         set_policy(self.fleet.factory, pool_size=size % 3)
@@ -280,11 +278,22 @@ class World:
                 self.network.answer_outcalls(role_answer(400))
                 if not self.network.ic.scheduler.busy:
                     self.network.advance(15)
-            self.network.upgrade(factory, wasm, sender=TEAM)
-            self.network.start(factory, sender=TEAM)
+            self._upgrade_stopped()
         else:
             self.network.upgrade(factory, wasm, sender=TEAM, skip_pre_upgrade=True)
             self.chaos.release()
+
+    def _upgrade_stopped(self) -> None:
+        """Upgrades the stopped factory and starts it; where a trap left a mark, in spite of the refusal."""
+        factory, wasm = self.fleet.factory.id, self.fleet.build.wasm
+        assert self.fleet.canister(factory).status is Status.STOPPED
+        try:
+            self.network.upgrade(factory, wasm, sender=TEAM)
+        except CallRejected as refused:
+            if "calls in flight: stop the factory first" not in refused.message:
+                raise
+            self.network.upgrade(factory, wasm, sender=TEAM, skip_pre_upgrade=True)
+        self.network.start(factory, sender=TEAM)
 
 
 ACTS = (
