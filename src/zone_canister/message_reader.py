@@ -135,10 +135,15 @@ class Reader:
             start, ends = page.end(low - 1), page.ends()
         patched, put = bytearray(data), U32.pack_into
         if tails and tails[0] <= high:
-            following = self._links.following(first, last)
-            for position in tails:
-                if low <= position <= high and following[position - low]:
-                    put(patched, ends[position] - start - 8, following[position - low])
+            following, before = self._links.following(first, last), start + 8
+            # What is not known yet is 0 there, too.
+            if len(tails) == page.count:
+                for end, next_id in zip(ends[low : high + 1], following, strict=True):
+                    put(patched, end - before, next_id)
+            else:
+                for position in tails:
+                    if low <= position <= high:
+                        put(patched, ends[position] - before, following[position - low])
         if page.smallest_previous < self.first_id:
             at = 0
             for position in range(low, high + 1):
