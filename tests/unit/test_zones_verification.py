@@ -448,6 +448,7 @@ def test_an_empty_head_whose_chain_does_not_end_where_it_starts_is_refused(tmp_p
     lived = three_calls()
     lived.step("prune", 1.0)
     lived.store.state.anchor = b"x" * 32
+    lived.store._begin_head()
     with pytest.raises(ProofError, match="its chain has an end that is not its start"):
         verifier(lived.zone, tmp_path, lambda: lived.zone.now).prove()
 
