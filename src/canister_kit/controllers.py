@@ -13,7 +13,7 @@ from kybra import StableBTreeMap, blob, text
 from canister_kit.short_bytes import all_unpacked, packed
 
 SECOND = 1_000_000_000
-REFRESH_INTERVAL = 60 * SECOND
+REFRESH_INTERVAL = 5 * SECOND
 # Whoever was a controller keeps for so long what controllers may do; who lost that can be replaced, data cannot.
 MOST_AGE = 86_400 * SECOND
 READ_AT = struct.Struct("<Q")

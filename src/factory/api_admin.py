@@ -87,7 +87,7 @@ def audit_page(log: AuditLog, before: int | None, limit: int) -> AuditPage:
 
 @update(guard=require_signature)
 def refresh_controllers() -> Async[Manual[Vec[Principal]]]:
-    """The factory's controllers, from its own status; read again at most once a minute."""
+    """The factory's controllers, from its own status; read again at most once in 5 seconds."""
     if not controllers.due(ic.time()):
         ic.reply(to_principals(controllers.all()))
         return

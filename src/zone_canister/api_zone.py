@@ -137,7 +137,7 @@ def custody_of(factory: bytes, known: list[bytes]) -> CustodyKind:
 
 @update(guard=require_signature)
 def refresh_controllers() -> Async[Manual[Controllers]]:
-    """Reads the canister's controllers from its own status, at most once a minute."""
+    """Reads the canister's controllers from its own status, at most once in 5 seconds."""
     if controllers.due(ic.time()):
         answer = yield StatusService(MANAGEMENT_CANISTER).canister_status({"canister_id": ic.id()})
         if answer.Err is not None:

@@ -110,7 +110,7 @@ def deploy(
     try:
         client.refresh_controllers()
     except RejectedError as error:
-        # They are read at most once a minute; those of a minute ago still count.
+        # They are read at most once in 5 seconds; those read before still count.
         if error.code != CANISTER_REJECT:
             raise
     if agent.sender() not in client.admins():

@@ -45,6 +45,7 @@ _HEALTH = Method(
     ],
     query=True,
 )
+REFRESHES = 5
 _REFRESH = Method("refresh_controllers", [], [c.record()])
 KEPT = ("installation_id", "layout", "messages", "first_id", "last_id", "members")
 """What an upgrade must leave as it is."""
@@ -277,5 +278,11 @@ def _health(agent: Agent, canister: bytes) -> dict[str, Any]:
     except RejectedError as error:
         if "refresh_controllers" not in error.message:
             raise
+    for _ in range(REFRESHES):
+        _REFRESH(agent, canister)
+        with contextlib.suppress(RejectedError):
+            return _HEALTH(agent, canister)
+        # It reads them once in 5 seconds, and may have done so before they changed.
+        time.sleep(1)
     _REFRESH(agent, canister)
     return _HEALTH(agent, canister)
