@@ -34,6 +34,8 @@ STEPS = 24 if IS_FULL else 8
 G = 10**9
 GAS = T // 5
 """Most that a run's calls, lookups and installations cost the battery besides what its books show."""
+IDLE = 5 * G
+"""Most that its memory and its beats cost it a day."""
 
 pytestmark = pytest.mark.localnet_only("looks into the network")
 
@@ -56,6 +58,7 @@ class Run:
         self.fleet = world.fleet
         self.first = len(deposits(self.fleet))
         self.held = self.fleet.network.cycles(self.fleet.factory.id)
+        self.begun = self.fleet.network.time()
 
     def step(self, acts: list[tuple[str, int, int]], spoiled: tuple[Fault, int] | None) -> None:
         """Things that happen together, and a call that goes wrong meanwhile."""
@@ -80,7 +83,8 @@ class Run:
         assert len(fleet.orphans()) <= len(fleet.lost_creations())
         spent = net(entries[self.first :])
         left = fleet.network.cycles(fleet.factory.id) - self.held - self.world.added
-        assert left >= -spent - GAS, f"{-spent - left} cycles left the battery and are in no book"
+        gas = GAS + IDLE * (fleet.network.time() - self.begun) // (10**9 * DAY)
+        assert left >= -spent - gas, f"{-spent - left} cycles left the battery and are in no book"
         for canister in fleet.made():
             is_free = canister.id in chaos.stopped | self.world.stopped or fleet.stage(canister.id) == "retiring"
             assert canister.status is Status.RUNNING or is_free, f"{canister.id.hex()} is left stopped"

@@ -189,8 +189,7 @@ class World:
 
     def upgrade_factory(self, _who: int, what: int) -> None:
         if what < 5:
-            self.network.stop(self.fleet.factory.id, sender=TEAM)
-            self._upgrade_stopped()
+            self._upgrade_as_the_tools_do()
 
     def pool(self, _: int, size: int) -> None:
         set_policy(self.fleet.factory, pool_size=size % 3)
@@ -268,24 +267,25 @@ class World:
                 self.network.upgrade(factory, wasm, sender=TEAM)
             self.chaos.release()
         elif fault is Fault.UPGRADED:
-            stopping = self.fleet.submit_about("stop_canister", factory)
-            self.network.tick(2)
-            self.chaos.release()
-            for _ in range(ROUNDS):
-                if self.network.status(stopping) is not None:
-                    break
-                self.network.tick()
-                self.network.answer_outcalls(role_answer(400))
-                if not self.network.ic.scheduler.busy:
-                    self.network.advance(15)
-            self._upgrade_stopped()
+            self._upgrade_as_the_tools_do()
         else:
             self.network.upgrade(factory, wasm, sender=TEAM, skip_pre_upgrade=True)
             self.chaos.release()
 
-    def _upgrade_stopped(self) -> None:
-        """Upgrades the stopped factory and starts it; where a trap left a mark, in spite of the refusal."""
+    def _upgrade_as_the_tools_do(self) -> None:
+        """Stops, upgrades and starts the factory; where a trap left a mark, in spite of the refusal."""
         factory, wasm = self.fleet.factory.id, self.fleet.build.wasm
+        stopping = self.fleet.submit_about("stop_canister", factory)
+        self.network.tick(2)
+        for _ in range(ROUNDS):
+            if self.network.status(stopping) is not None:
+                break
+            if self.chaos.held is not None:
+                self.chaos.release()
+            self.network.tick()
+            self.network.answer_outcalls(role_answer(400))
+            if not self.network.ic.scheduler.busy:
+                self.network.advance(15)
         assert self.fleet.canister(factory).status is Status.STOPPED
         try:
             self.network.upgrade(factory, wasm, sender=TEAM)
