@@ -37,7 +37,9 @@ class Chaos(Probe):
     def _on_send(self, canister: Canister, number: int, call: OutgoingCall) -> None:
         super()._on_send(canister, number, call)
         if canister.id == self.caller and call.method in PAYING:
-            self.overspent = max(self.overspent, self.reserve - canister.cycles)
+            # What is set aside for answers comes back but for what reading them costs.
+            set_aside = sum(callback.call.prepaid for callback in canister.callbacks.values())
+            self.overspent = max(self.overspent, self.reserve - canister.cycles - set_aside)
 
     def _site_of(self, canister: Canister, call: OutgoingCall) -> str:
         del canister  # only marks in its log tell more

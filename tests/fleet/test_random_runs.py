@@ -85,9 +85,17 @@ class Run:
         left = fleet.network.cycles(fleet.factory.id) - self.held - self.world.added
         gas = GAS + IDLE * (fleet.network.time() - self.begun) // (10**9 * DAY)
         assert left >= -spent - gas, f"{-spent - left} cycles left the battery and are in no book"
-        for canister in fleet.made():
-            is_free = canister.id in chaos.stopped | self.world.stopped or fleet.stage(canister.id) == "retiring"
-            assert canister.status is Status.RUNNING or is_free, f"{canister.id.hex()} is left stopped"
+        stopped = [one.id for one in fleet.made() if one.status is not Status.RUNNING]
+        left_so = [
+            one for one in stopped if one not in chaos.stopped | self.world.stopped and not self.is_worked_on(one)
+        ]
+        assert left_so == [], "children are left stopped"
+
+    def is_worked_on(self, canister: bytes) -> bool:
+        """Whether a child is being retired, or its code changed, which a timer brings to its end."""
+        change = self.fleet.factory.call("get_code_change", canister)
+        is_open = change is not None and change["outcome"][0] == "open"
+        return is_open or self.fleet.stage(canister) == "retiring"
 
     def check_books(self, entries: list[dict[str, Any]], given: list[dict[str, Any]]) -> None:
         """Single deposits, their sums, each child's total and what arrived on the network say the same."""
@@ -150,6 +158,9 @@ class Run:
         assert fleet.lost_creations() == []
         sums = fleet.factory.call("get_deposits", None, 1)["sums"]
         assert sums["pending"]["count"] == 0
+        for child in fleet.children():
+            change = fleet.factory.call("get_code_change", child)
+            assert change is None or change["outcome"][0] != "open", change
         for creation in fleet.creations().values():
             self.complete(creation)
         self.check()
