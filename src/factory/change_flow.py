@@ -276,6 +276,9 @@ def start_step(work: Work) -> Async[text]:
         return ""
     fault = yield examine(work.canister)
     child = children.get(work.canister)
+    if is_gone(fault):
+        work.change.end(steps.FAILED, "its canister was deleted meanwhile", ic.time())
+        return ""
     if not fault and child is not None and not child.controlled:
         work.change.end(steps.FAILED, "the factory lost control of it and could not start it", ic.time())
     return f"starting it failed: {answer.Err}"

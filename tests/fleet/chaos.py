@@ -52,9 +52,9 @@ class Chaos(Probe):
         return self._skip < 0
 
     def _is_idle(self, child: bytes) -> bool:
-        """Whether a child is there and runs, and no message of it is open, so that its end takes none along."""
+        """Whether a child is there, to be stopped or deleted, and no message of it is open that would go along."""
         found = self.network.canisters.get(child)
-        if found is None or found.status is not Status.RUNNING:
+        if found is None or (self.fault is Fault.CHILD_STOPPED and found.status is not Status.RUNNING):
             return False
         return not (found.queue or found.contexts or found.callbacks)
 
