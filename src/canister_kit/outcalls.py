@@ -52,10 +52,6 @@ class KeyMarks:
         """The lookup of this principal has ended, however it ended."""
         self._in_flight.finish(principal)
 
-    def open_count(self, now: int) -> int:
-        """How many lookups are open."""
-        return self._in_flight.waited_for(now)
-
 
 class OutcallRules:
     """Admits role lookups, one key at a time. All times in nanoseconds."""

@@ -2,6 +2,7 @@
 
 from kybra import Manual, Opt, Principal, Vec, blob, ic, nat32, query, update
 
+from canister_kit.in_flight import SECOND
 from zone_canister import message_wire
 from zone_canister.candid_types import (
     CertifiedHead,
@@ -15,7 +16,6 @@ from zone_canister.candid_types import (
     SinceArgs,
 )
 from zone_canister.context import (
-    NANOSECONDS,
     background,
     first_layout,
     messages,
@@ -39,7 +39,7 @@ def add_message(key_id: blob, ciphertext: blob) -> Nat32Result:
     state = messages.state
     if state.next_page <= background.rest_page and not state.pending_since and not messages.limits.max_age_seconds:
         # Nothing but the message is to be looked after.
-        caller, now = ic.caller().bytes, ic.time() // NANOSECONDS
+        caller, now = ic.caller().bytes, ic.time() // SECOND
         window = quotas.window(caller, now)
         message_id, taken = messages.add_one(key_id, ciphertext, caller, now, quotas.left(window))
         if message_id:

@@ -7,7 +7,8 @@ who passes which one is in `docs/authorization.md`.
 from kybra import GuardResult, Principal, ic
 
 from canister_kit.controllers import ControllerCache
-from canister_kit.guards import ADMITTED, STRANGER_BYTES, refuse, refuse_anonymous
+from canister_kit.guards import ADMITTED, STRANGER_BYTES, TRANSFORM_BYTES, length_fault, refuse, refuse_anonymous
+from canister_kit.in_flight import SECOND
 from canister_kit.outcalls import OutcallRules
 from zone_canister import state
 from zone_canister.background import Background
@@ -23,8 +24,6 @@ ADMIN_ROLE = 400
 NOT_A_MEMBER = "Not a member of the zone"
 NOT_A_KEEPER = "Not the factory or a controller, as the zone read them last: see refresh_controllers"
 STALE = "Not an admin: the zone read its controllers more than a day ago, see refresh_controllers"
-NANOSECONDS = 1_000_000_000  # of a second
-TRANSFORM_BYTES = 50 * 1_024  # 48 KiB of headers, a body of 1 KiB, framing
 MANAGEMENT_CANISTER = Principal.from_str("aaaaa-aa")
 
 config = Config(state.settings_map)
@@ -107,12 +106,6 @@ def keepers() -> list[bytes]:
     return controllers.all() or [config.battery()]
 
 
-def length_fault(most: int) -> str:
-    """What is wrong with the length of the arguments, which may have at most so many bytes, or ""."""
-    size = ic.arg_data_raw_size()
-    return "" if size <= most else f"the arguments have {size} bytes: at most {most} are allowed"
-
-
 def seconds() -> int:
     """The time of this call, in seconds since 1970."""
-    return ic.time() // NANOSECONDS
+    return ic.time() // SECOND

@@ -18,7 +18,6 @@ CHUNK_PAGES = 1 << CHUNK_BITS
 CHUNK_MASK = CHUNK_PAGES - 1
 CHUNK_BYTES = 8 * CHUNK_PAGES
 LAST_OF_CHUNK = CHUNK_MASK << 1
-GUESSES = 4
 TRIES = (1, 2, 3)
 ROOT_KEY = 1
 ROOT = struct.Struct("<I")
@@ -93,29 +92,19 @@ class Directory:
             if first_id < message_id < pages[at + 2]:
                 return guess
             guess += (message_id - first_id) * count // stored or 1
-        firsts, chunk = self._firsts, 0
-        if len(firsts) > 1:
-            chunk = last_not_above(firsts, message_id, 0, len(firsts), last_id + 1)
-        after = firsts[chunk + 1] if chunk + 1 < len(firsts) else last_id + 1
-        number = self._first_chunk + chunk
-        pages = self._chunk(number)
-        base = number << CHUNK_BITS
-        first = first_page - base if first_page > base else 0
-        end = next_page - base if next_page - base < CHUNK_PAGES else CHUNK_PAGES
-        page = base + last_not_above(pages[::2], message_id, first, end, after)
-        if page > first_page and self.first_id(page) == message_id == self.first_id(page - 1):
-            return self._begin_of_span(message_id, first_page, page)
-        return page
-
-    def _begin_of_span(self, message_id: int, low: int, high: int) -> int:
-        """The first of the pages up to `high` that have this first id."""
-        while low < high:
-            middle = (low + high) >> 1
-            if self.first_id(middle) < message_id:
-                low = middle + 1
-            else:
-                high = middle
-        return low
+        low = first_not_below(self._firsts, message_id)
+        # The chunk before `low` begins below the id. Only where all of its pages do, `low` may begin with it.
+        if low == 0:
+            return first_page
+        base = (self._first_chunk + low - 1) << CHUNK_BITS
+        first, end = max(first_page - base, 0), min(next_page - base, CHUNK_PAGES)
+        firsts = self._chunk(base >> CHUNK_BITS)[2 * first : 2 * end : 2]
+        found = first_not_below(firsts, message_id)
+        if found < len(firsts):
+            begins = found == 0 or firsts[found] == message_id
+        else:
+            begins = message_id == (self._firsts[low] if low < len(self._firsts) else last_id + 1)
+        return base + first + found - (0 if begins else 1)
 
     def last_page_before(self, time: int, first_page: int, next_page: int) -> int:
         """The last page whose first message is older than a time, `first_page - 1` for none."""
@@ -139,26 +128,13 @@ class Directory:
         self._states.insert(ROOT_KEY, struct.pack(f"<I{len(self._firsts)}I", self._first_chunk, *self._firsts))
 
 
-def last_not_above(firsts: list[int] | memoryview, message_id: int, first: int, end: int, after: int) -> int:
-    """The last place from `first` to `end` - 1 whose first id is not above an id; that at `first` is not.
-
-    `after` is the id that comes after those places. Pages hold about as many messages each, so the place is where it
-    should be or beside it, and only else halving what is left finds it.
-    """
-    begin = firsts[first]
-    guess = first + (message_id - begin) * (end - first) // (after - begin)
-    for _ in range(GUESSES):
-        if firsts[guess] > message_id:
-            guess -= 1
-        elif guess + 1 < end and firsts[guess + 1] <= message_id:
-            guess += 1
+def first_not_below(ids: list[int] | memoryview, low: int) -> int:
+    """Where the first of some ascending ids lies that is not below one."""
+    start, end = 0, len(ids)
+    while start < end:
+        middle = (start + end) >> 1
+        if ids[middle] < low:
+            start = middle + 1
         else:
-            return guess
-    low, high = first, end
-    while high - low > 1:
-        middle = (low + high) >> 1
-        if firsts[middle] <= message_id:
-            low = middle
-        else:
-            high = middle
-    return low
+            end = middle
+    return start

@@ -4,12 +4,19 @@ Pure; takes time in seconds. `docs/storage.md` has the formula of what messages 
 """
 
 from zone_canister.message_log import INDEX_BYTES, PAGE_RESERVED_BYTES, MessageLog
-from zone_canister.message_pages import CAPACITY, GROUP_BYTES, RECORD_MARKS_BYTES, RECORD_OVERHEAD, U32, pages_of_span
+from zone_canister.message_pages import (
+    CAPACITY,
+    GROUP_BYTES,
+    PAGE_ROOM,
+    RECORD_MARKS_BYTES,
+    RECORD_OVERHEAD,
+    U32,
+    pages_of_span,
+)
 
 MAX_EVICTED_PAGES = 4_000  # in one call: well within the instructions of an update
 MAX_IDLE_SECONDS = 3_600
 MESSAGE_BYTES = RECORD_OVERHEAD + RECORD_MARKS_BYTES  # of a page, beside the ciphertext
-PAGE_ROOM = CAPACITY - GROUP_BYTES  # for the messages of one call
 PAGE_OVERHEAD = PAGE_RESERVED_BYTES - CAPACITY
 
 

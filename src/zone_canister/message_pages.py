@@ -58,7 +58,7 @@ BOUNDS = struct.Struct("<HH")
 GROUP = struct.Struct("<HB")
 TABLES_BYTES = U16.size
 CAPACITY = PAGE_BYTES - HEADER.size - TABLES_BYTES
-GROUPS_ROOM = CAPACITY - GROUP_BYTES  # with one more group to come
+PAGE_ROOM = CAPACITY - GROUP_BYTES  # for the messages of one more call
 MOST_RECORDS = CAPACITY // (RECORD_FIXED_BYTES + 1 + RECORD_MARKS_BYTES)
 MARKS = [struct.Struct(f"<{2 + tails}H") for tails in range(MOST_RECORDS + 1)]  # tails, and the number of groups
 KEY_MARK = bytes([KEY_ID_BYTES])
@@ -193,7 +193,7 @@ class OpenPage:
         self.first_id = first_id
         self.count = 0
         self.size = 0
-        self.room = GROUPS_ROOM
+        self.room = PAGE_ROOM
         """Bytes that are left for one more group's records and their marks."""
         self._chain = chain
         self._records = bytearray()
@@ -241,7 +241,7 @@ class OpenPage:
             self._sender = sender
         self._group_count += 1
         self.count = count = count + added
-        self.room = GROUPS_ROOM - self.size - RECORD_MARKS_BYTES * count - len(groups)
+        self.room = PAGE_ROOM - self.size - RECORD_MARKS_BYTES * count - len(groups)
 
     def link(self, position: int, next_id: int) -> None:
         """Notes the next message of a record's key."""

@@ -11,6 +11,7 @@ import struct
 
 from kybra import StableBTreeMap, blob, nat32
 
+from zone_canister.message_directory import first_not_below
 from zone_canister.message_hints import KIND_SHIFT, HintGroups
 from zone_canister.message_pages import KEY_ID_BYTES, U32
 
@@ -65,7 +66,7 @@ class Samples:
         if keys is None:
             keys = self._load(group)
         ids = keys.get(key_id) or []
-        at = first_at(ids, low)
+        at = first_not_below(ids, low)
         return ids[at] if at < len(ids) else 0
 
     def moved_to(self, page: int, first_id: int) -> None:
@@ -88,7 +89,7 @@ class Samples:
             if ids[-1] < first_id:
                 del keys[key_id]
             elif ids[0] < first_id:
-                keys[key_id] = ids[first_at(ids, first_id) :]
+                keys[key_id] = ids[first_not_below(ids, first_id) :]
 
     def _packed(self, group: int) -> bytes:
         """A group's bytes in the hint."""
@@ -109,15 +110,3 @@ class Samples:
             keys[key_id] = view[start:end].cast("I")
             start = end + KEY.size
         return keys
-
-
-def first_at(ids: list[int] | memoryview, low: int) -> int:
-    """Where the first of some ascending ids lies that is not below one."""
-    start, end = 0, len(ids)
-    while start < end:
-        middle = (start + end) >> 1
-        if ids[middle] < low:
-            start = middle + 1
-        else:
-            end = middle
-    return start

@@ -10,7 +10,6 @@ from hashlib import sha256
 from zone_canister.message_eviction import (
     MESSAGE_BYTES,
     PAGE_OVERHEAD,
-    PAGE_ROOM,
     Batch,
     EvictingLog,
     Refused,
@@ -22,6 +21,7 @@ from zone_canister.message_pages import (
     GROUP_BYTES,
     IDS,
     KEY_ID_BYTES,
+    PAGE_ROOM,
     RECORD_FIXED_BYTES,
     RECORD_MARKS_BYTES,
     U32,

@@ -23,9 +23,8 @@ USED_MESSAGES = 1
 USED_BYTES = 2
 HOUR_MESSAGES = 3
 HOUR_BYTES = 4
-FORMER_WINDOW = struct.Struct(
-    "<IIQ" + WINDOW_HOURS * "IQ"
-)  # of version 1000: hour and sums, each hour's messages and bytes
+# Of version 1000: hour and sums, then each hour's messages and bytes.
+FORMER_WINDOW = struct.Struct("<IIQ" + WINDOW_HOURS * "IQ")
 DEFAULT_MESSAGES = 200_000
 DEFAULT_BYTES = 64 << 20
 MAX_MESSAGES = 2**32 - 1
