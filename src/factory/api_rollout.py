@@ -117,20 +117,15 @@ def abort_rollout() -> AckResult:
 @update(guard=require_signature)
 def accept_release(canister: Principal, release: nat) -> AckResult:
     """Lets the factory install a release on a shared child, for its owners; one that waited for it is changed now."""
-    child = children.get(canister.bytes)
-    if child is None or not child.is_owner(ic.caller().bytes):
-        return {"err": NOT_AN_OWNER}
-    if child.custody != SHARED:
-        return {"err": "only a shared canister waits for its owners' consent"}
-    found = releases.with_version(release)
-    if found is None:
-        return {"err": f"there is no release {release}"}
-    if not rollouts.is_accepted(canister.bytes, found[0]):
+    wasm_hash, fault = consented(canister.bytes, release)
+    if fault:
+        return {"err": fault}
+    if not rollouts.is_accepted(canister.bytes, wasm_hash):
         note("accept_release", canister.bytes, str(release))
-    rollouts.accept(canister.bytes, found[0], ic.caller().bytes)
+    rollouts.accept(canister.bytes, wasm_hash, ic.caller().bytes)
     rollout = rollouts.last()
     change = changes.get(canister.bytes)
-    if rollout is None or change is None or rollout.wasm_hash != found[0]:
+    if rollout is None or change is None or rollout.wasm_hash != wasm_hash:
         return {"ok": None}
     if rollout.state in (RUNNING, DONE) and change.rollout == rollout.number and change.outcome == WAITING:
         again = Change(rollout.wasm_hash, rollout.version, rollout.number, ic.time())
@@ -146,19 +141,25 @@ def accept_reinstall(canister: Principal, release: nat, repeated: text) -> AckRe
 
     `repeated` is the canister's id once more.
     """
-    child = children.get(canister.bytes)
-    if child is None or not child.is_owner(ic.caller().bytes):
-        return {"err": NOT_AN_OWNER}
-    if child.custody != SHARED:
-        return {"err": "only a shared canister waits for its owners' consent"}
-    found = releases.with_version(release)
-    if found is None:
-        return {"err": f"there is no release {release}"}
+    wasm_hash, fault = consented(canister.bytes, release)
+    if fault:
+        return {"err": fault}
     if repeated != canister.to_str():
         return {"err": f"everything in {canister.to_str()} would be lost: repeat its principal, got {repeated[:64]!r}"}
     note("accept_reinstall", canister.bytes, str(release))
-    rollouts.agree_to_wipe(canister.bytes, found[0], ic.caller().bytes, ic.time())
+    rollouts.agree_to_wipe(canister.bytes, wasm_hash, ic.caller().bytes, ic.time())
     return {"ok": None}
+
+
+def consented(canister: bytes, release: int) -> tuple[bytes, str]:
+    """The SHA-256 of the release that the caller lets the factory put on a shared child, or why he cannot."""
+    child = children.get(canister)
+    if child is None or not child.is_owner(ic.caller().bytes):
+        return b"", NOT_AN_OWNER
+    if child.custody != SHARED:
+        return b"", "only a shared canister waits for its owners' consent"
+    found = releases.with_version(release)
+    return (b"", f"there is no release {release}") if found is None else (found[0], "")
 
 
 @update(guard=require_controller)

@@ -15,7 +15,7 @@ import struct
 from kybra import StableBTreeMap, blob, text
 
 from canister_kit.cycles import TransferCyclesError
-from factory import ordered
+from factory.ordered import SortedKeys
 from factory.policy import CHILD_WINDOW, DAY, MOST_CYCLES, SHARED_WINDOW, Policy
 from factory.quota import QUOTA_BYTES, Quota, decode_quota
 
@@ -74,20 +74,18 @@ class Battery:
         self._settings = settings
         self._children = children
         self._policy = policy
-        self._order: list[bytes] | None = None
+        self._order = SortedKeys()
 
     def register(self, child: bytes, now: int) -> None:
         """Makes a canister a child, with a quota of its own; a child keeps the one it has."""
         if not self._children.contains_key(child):
             self._children.insert(child, REGISTERED.pack(now) + Quota(0, CHILD_WINDOW).encode())
-            if self._order is not None:
-                ordered.add(self._order, child)
+            self._order.add(child)
 
     def forget(self, child: bytes) -> None:
         """Takes the quota of a child that has ended."""
         self._children.remove(child)
-        if self._order is not None:
-            ordered.drop(self._order, child)
+        self._order.drop(child)
 
     def is_child(self, principal: bytes) -> bool:
         """Whether this canister may ask for cycles."""
@@ -95,9 +93,7 @@ class Battery:
 
     def children(self, most: int) -> list[bytes]:
         """The first children in ascending order of their principals, at most so many."""
-        if self._order is None:
-            self._order = sorted(self._children.keys())
-        return self._order[:most]
+        return self._order.page(self._children, None, most)
 
     def count(self) -> int:
         """How many children there are."""

@@ -103,17 +103,19 @@ def ended(canister: bytes, change: Change) -> None:
 
 def examine_step(work: Work) -> Async[text]:
     """Reads who controls the child and what it runs; decides whether anything is to be done to it."""
-    if unused_fault(work):
-        return unused_fault(work)
+    unused = unused_fault(work)
+    if unused:
+        return unused
     fault = yield examine(work.canister)
     if fault:
         if is_gone(fault):
             work.change.outcome = steps.SKIPPED
             return "it was deleted"
         return fault
+    unused = unused_fault(work)
     child = children.get(work.canister)
-    if child is None or unused_fault(work):
-        return unused_fault(work)
+    if unused or child is None:
+        return unused
     work.change.former_hash = child.module_hash or bytes(32)
     if open_calls.running(custody_key(work.canister), ic.time()):
         work.change.outcome = steps.BUSY

@@ -16,7 +16,7 @@ import struct
 from kybra import StableBTreeMap, blob
 
 from canister_kit.short_bytes import packed, packed_list, unpacked, unpacked_list
-from factory import ordered
+from factory.ordered import SortedKeys
 
 MANAGED = 1
 SHARED = 2
@@ -116,7 +116,7 @@ class Children:
     def __init__(self, records: StableBTreeMap[blob, blob], ended: StableBTreeMap[blob, blob]):
         self._records = records
         self._ended = ended
-        self._order: list[bytes] | None = None
+        self._order = SortedKeys()
 
     def get(self, canister: bytes) -> Child | None:
         """The child with this principal, one that has ended included."""
@@ -128,12 +128,11 @@ class Children:
         if child.stage == RETIRED:
             self._ended.insert(canister, child.encode())
             self._records.remove(canister)
-            if self._order is not None:
-                ordered.drop(self._order, canister)
+            self._order.drop(canister)
             return
         before = self._records.insert(canister, child.encode())
-        if before is None and self._order is not None:
-            ordered.add(self._order, canister)
+        if before is None:
+            self._order.add(canister)
 
     def charge(self, canister: bytes, amount: int) -> int:
         """Adds a deposit to what has to be repaid before owners control the child; returns what was added.
@@ -161,9 +160,7 @@ class Children:
 
     def page(self, after: bytes | None, most: int) -> list[bytes]:
         """Children in ascending order of their principals that come after one, at most so many; no ended ones."""
-        if self._order is None:
-            self._order = sorted(self._records.keys())
-        return ordered.page(self._order, after, most)
+        return self._order.page(self._records, after, most)
 
     def info_read(
         self, canister: bytes, controllers: list[bytes], module_hash: bytes, factory: bytes, now: int

@@ -9,6 +9,7 @@ cycles, times in ns.
 
 from kybra import StableBTreeMap, blob, text
 
+from canister_kit.in_flight import InFlight
 from canister_kit.outcalls import KeyMarks
 from factory.creation_policy import CreationRules
 from factory.quota import SECOND, Quota, decode_quota
@@ -37,7 +38,7 @@ class Lookups:
         self._settings = settings
         self._rules = rules
         self._marks = KeyMarks()
-        self._strangers = KeyMarks()
+        self._strangers = InFlight()
 
     def budget_of(self, principal: bytes) -> str:
         """Which amount a caller's lookup is held against."""
@@ -48,7 +49,7 @@ class Lookups:
         fault = self._marks.fault(principal, now)
         if fault:
             return fault
-        if budget == STRANGERS and self._strangers.open_count(now) >= MAX_OPEN:
+        if budget == STRANGERS and self._strangers.waited_for(now) >= MAX_OPEN:
             return f"{MAX_OPEN} role lookups are under way: ask again in a few seconds"
         quota = self._quota(budget)
         if quota.left(now) >= ASSUMED_CYCLES:

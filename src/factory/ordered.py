@@ -1,8 +1,36 @@
-"""Sorted lists of principals on the heap: stable maps have no ranges, so what is paged is sorted once and kept sorted.
+"""A map's keys in order, on the heap: stable maps have no ranges, so what is paged is sorted once and kept sorted.
 
-Pure functions over lists without duplicates. Reading a map's keys costs as much as there are of them; a store does it
-when its list is asked for the first time after an upgrade, and keeps the list up to date from then on.
+Reading a map's keys costs as much as there are of them: it is done when a page is asked for the first time after an
+upgrade, and what is added and dropped before that need not be told.
 """
+
+from kybra import StableBTreeMap, blob
+
+
+class SortedKeys:
+    """The keys of one map, which hands itself in where they are read; no key is there twice."""
+
+    def __init__(self):
+        self._keys: list[bytes] | None = None
+
+    def page(self, entries: StableBTreeMap[blob, blob], after: bytes | None, most: int) -> list[bytes]:
+        """Keys in ascending order that come after one, at most so many."""
+        if self._keys is None:
+            self._keys = sorted(entries.keys())
+        start = 0 if after is None else position_after(self._keys, after)
+        return self._keys[start : start + most]
+
+    def add(self, key: bytes) -> None:
+        """A key that was not there came."""
+        if self._keys is not None:
+            self._keys.insert(position_after(self._keys, key), key)
+
+    def drop(self, key: bytes) -> None:
+        """A key went, if it was there."""
+        keys = self._keys or []
+        at = position_after(keys, key) - 1
+        if at >= 0 and keys[at] == key:
+            keys.pop(at)
 
 
 def position_after(keys: list[bytes], key: bytes) -> int:
@@ -15,21 +43,3 @@ def position_after(keys: list[bytes], key: bytes) -> int:
         else:
             end = middle
     return start
-
-
-def page(keys: list[bytes], after: bytes | None, most: int) -> list[bytes]:
-    """Keys that come after one, at most so many."""
-    start = 0 if after is None else position_after(keys, after)
-    return keys[start : start + most]
-
-
-def add(keys: list[bytes], key: bytes) -> None:
-    """Adds a key that is not there."""
-    keys.insert(position_after(keys, key), key)
-
-
-def drop(keys: list[bytes], key: bytes) -> None:
-    """Takes a key away if it is there."""
-    at = position_after(keys, key) - 1
-    if at >= 0 and keys[at] == key:
-        keys.pop(at)
