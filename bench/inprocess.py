@@ -10,6 +10,7 @@ from localnet.message import Reply
 from localnet.network import Network
 from localnet.outcalls import HttpReply
 from localnet.principal import MANAGEMENT
+from zones import zone_code
 from zones.agent import Agent
 
 ZONE_ID = "0x90851525ee3b126e27ad74e381f9dc9c38f92319"
@@ -20,9 +21,6 @@ T = 10**12
 ROLE = b'{"jsonrpc":"2.0","id":1,"result":"0x' + (400).to_bytes(32, "big").hex().encode() + b'"}'
 """The contract's answer to a role lookup: an admin's role."""
 
-_ZONE_INIT = c.record(
-    zone_id=c.TEXT, rpc_host=c.TEXT, rpc_path=c.TEXT, cycles_requester_id=c.PRINCIPAL, call_token=c.opt(c.TEXT)
-)
 _CREATED = c.record(canister_id=c.PRINCIPAL)
 
 
@@ -75,8 +73,7 @@ def create(agent: Agent, cycles: int) -> bytes:
 
 def zone_argument() -> bytes:
     """The init argument of a zone."""
-    init = {"zone_id": ZONE_ID, "rpc_host": HOST, "rpc_path": "/", "cycles_requester_id": MANAGEMENT}
-    return c.encode([_ZONE_INIT], [init])
+    return zone_code.zone_argument(MANAGEMENT, ZONE_ID, HOST, "/", None)
 
 
 def accesses(network: Network, canister: bytes) -> tuple[int, int, int, int]:

@@ -45,8 +45,9 @@ _HEALTH = Method(
     ],
     query=True,
 )
-REFRESHES = 5
 _REFRESH = Method("refresh_controllers", [], [c.record()])
+MOST_REFRESHES = 6
+"""How often a zone is told to read who controls it, a second apart."""
 KEPT = ("installation_id", "layout", "messages", "first_id", "last_id", "members")
 """What an upgrade must leave as it is."""
 
@@ -273,16 +274,15 @@ def _flag(agent: Agent, canister: bytes) -> int:
 
 def _health(agent: Agent, canister: bytes) -> dict[str, Any]:
     """Return how the zone is; it learns that the caller controls it if it does not know yet."""
-    try:
-        return _HEALTH(agent, canister)
-    except RejectedError as error:
-        if "refresh_controllers" not in error.message:
-            raise
-    for _ in range(REFRESHES):
-        _REFRESH(agent, canister)
-        with contextlib.suppress(RejectedError):
+    refreshes = 0
+    while True:
+        try:
             return _HEALTH(agent, canister)
-        # It reads them once in 5 seconds, and may have done so before they changed.
-        time.sleep(1)
-    _REFRESH(agent, canister)
-    return _HEALTH(agent, canister)
+        except RejectedError as error:
+            if "refresh_controllers" not in error.message or refreshes == MOST_REFRESHES:
+                raise
+        if refreshes:
+            # It reads them once in 5 seconds, and may have done so before they changed.
+            time.sleep(1)
+        _REFRESH(agent, canister)
+        refreshes += 1

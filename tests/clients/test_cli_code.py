@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from localnet.candid import uleb
-from localnet.principal import to_text
 from tests.support.rollouts import VERSION
 from tests.support.tool import Tool, deployed
 from tests.support.variants import build_zone_variant
@@ -37,10 +36,6 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def tool(folder: Path, capsys: pytest.CaptureFixture[str]) -> Tool:
     return Tool(folder, capsys)
-
-
-def principal(tool: Tool, name: str) -> str:
-    return to_text(tool.state.identity(name, create=True).sender())
 
 
 def test_a_zone_is_installed_anew_while_it_holds_nothing_and_wiped_only_by_name(tool: Tool) -> None:
@@ -106,7 +101,7 @@ def test_other_code_needs_a_controllers_word_and_its_change_is_told(
 
 
 def test_owners_are_named_where_their_custody_stands_against_it(tool: Tool) -> None:
-    zone, owner = tool.json("create")["canister"], principal(tool, "owner")
+    zone, owner = tool.json("create")["canister"], tool.principal("owner")
     (release,) = tool.json("fleet", "releases")["releases"]
     version = release["version"]
     tool.json("fleet", "waive", zone)
@@ -157,7 +152,7 @@ def test_a_wrong_wasm_is_refused_before_anything_is_sent(tool: Tool, other: Path
 
 def test_who_is_no_admin_changes_no_code(tool: Tool) -> None:
     zone = tool.json("create")["canister"]
-    principal(tool, "mallory")
+    tool.principal("mallory")
     for command in (["upgrade", zone], ["install", zone], ["reinstall", zone, "--again", zone]):
         code, said = tool.error("fleet", *command, "--identity", "mallory")
         assert (code, "mallory is no admin of the factory" in said) == (3, True)

@@ -39,13 +39,9 @@ def tool(folder: Path, capsys: pytest.CaptureFixture[str]) -> Tool:
     return Tool(folder, capsys)
 
 
-def principal(tool: Tool, name: str) -> str:
-    return to_text(tool.state.identity(name, create=True).sender())
-
-
 def test_a_zone_passes_to_owners_who_share_it_and_end_it(tool: Tool, tmp_path: Path) -> None:
     zone = tool.json("create")["canister"]
-    owner, bob, mallory = (principal(tool, name) for name in ("owner", "bob", "mallory"))
+    owner, bob, mallory = (tool.principal(name) for name in ("owner", "bob", "mallory"))
     to_both = ("offer", zone, "--custody", "shared", "--owner", owner, "--owner", bob)
 
     first = tool.json("custody", "show", zone)
@@ -158,7 +154,7 @@ def test_the_printed_call_is_one_that_dfx_and_the_factory_take(tool: Tool, folde
 
 
 def test_what_is_owed_is_repaid_without_dfx(tool: Tool, folder: Path, wallet: bytes) -> None:
-    zone, owner = tool.json("create")["canister"], principal(tool, "owner")
+    zone, owner = tool.json("create")["canister"], tool.principal("owner")
     owed = tool.json("custody", "show", zone)["owed"]
     code, said = tool.error("custody", "repay", zone, "--network", "ic", "--factory", zone)
     assert (code, "which wallet repays?" in said, "--wallet" in said) == (1, True, True)
@@ -194,7 +190,7 @@ def test_what_stands_against_repaying_is_said(tool: Tool, folder: Path, tmp_path
 
 
 def test_a_zone_is_created_with_owners_and_a_proof(tool: Tool) -> None:
-    bob = principal(tool, "bob")
+    bob = tool.principal("bob")
     code, error = tool.error("create", "--prove")
     assert (code, f"the node {NODE} is not trusted with a proof" in error) == (3, True), error
     nodes = tool.json("fleet", "policy", "--trust", NODE)["policy"]["trusted_nodes"]
@@ -236,8 +232,8 @@ def test_a_zone_is_proven_after_its_creation(tool: Tool) -> None:
 
 
 def test_admins_and_controllers_decide_for_single_zones(tool: Tool) -> None:
-    zone, bob = tool.json("create")["canister"], principal(tool, "bob")
-    principal(tool, "mallory")
+    zone, bob = tool.json("create")["canister"], tool.principal("bob")
+    tool.principal("mallory")
     digest = "ab" * 32
     (given,) = tool.json("fleet", "allowance", zone, "100B")["allowances"]
     assert given == {"canister": zone, "allowance": 100 * B}

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from localnet.principal import to_text
 from zones import cli, network
 from zones.state import State
 
@@ -44,6 +45,10 @@ class Tool:
         error = self.capsys.readouterr().err
         assert error.count("\n") == 1
         return code, error
+
+    def principal(self, name: str) -> str:
+        """The principal of an identity, made if there is none of that name."""
+        return to_text(self.state.identity(name, create=True).sender())
 
     def process(self, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
         """Run as a process of its own."""

@@ -120,8 +120,12 @@ def platform(monkeypatch):
                 # Other tests copy stores: a map is known by its id.
                 if isinstance(value, StableBTreeMap) and value.memory_id == getattr(state, map_name).memory_id:
                     monkeypatch.setattr(store, name, getattr(fresh, map_name))
-    for store, order in ((context.children, "_order"), (context.battery, "_order"), (context.alerts, "_open_numbers")):
-        monkeypatch.setattr(store, order, None)
+    for kept, name in (
+        (context.children._order, "_keys"),
+        (context.battery._order, "_keys"),
+        (context.alerts, "_open_numbers"),
+    ):
+        monkeypatch.setattr(kept, name, None)
     entry = SimpleNamespace(version=1, chunks=1, chunk_hashes=[b"chunk"])
     monkeypatch.setattr(context.releases, "current", lambda: (WASM_HASH, entry), raising=False)
     monkeypatch.setattr(context.releases, "entry", lambda wasm_hash: entry if wasm_hash == WASM_HASH else None)

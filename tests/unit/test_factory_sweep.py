@@ -44,7 +44,7 @@ def stand(patch: pytest.MonkeyPatch, balance: int = 100 * T) -> Platform:
     """A factory that has just been installed, with one release."""
     for thing in (context.open_calls._started, context.sweeps._open, context.policy._read):
         thing.clear()
-    context.children._order = context.battery._order = context.alerts._open_numbers = None
+    context.children._order._keys = context.battery._order._keys = context.alerts._open_numbers = None
     context.sweeps._first = []
     context.sweeps._touched_at = 0
     made = Platform(HEAP, balance)
@@ -251,11 +251,16 @@ def test_foreign_code_of_a_child_that_is_not_controlled_is_an_alert_before_it_as
     assert open_alerts() == set()
 
 
+def allow(child: bytes, amount: int) -> None:
+    """Has an admin's allowance paid to a child each day."""
+    reading = context.fuel.get(child)
+    reading.allowance = amount
+    context.fuel.put(child, reading)
+
+
 def test_an_allowance_is_paid_once_a_day_to_a_child_that_is_never_called(platform):
     child = add_child(platform, 1, 100 * G, controllers=[b"owner"])
-    reading = context.fuel.get(child)
-    reading.allowance = 60 * G
-    context.fuel.put(child, reading)
+    allow(child, 60 * G)
     for _ in range(9):
         sweep_now(platform)
     paid = [call.attached for call in platform.sent if call.method == "deposit_cycles"]
@@ -271,9 +276,7 @@ def test_an_allowance_goes_on_when_a_child_has_asked_for_all_it_may(platform):
     asked = platform.start(transfer(child, 2 * T, "asked for by the child"))
     platform.settle()
     assert asked == [{"ok": 15 * T // 10}]
-    reading = context.fuel.get(child)
-    reading.allowance = 600 * G
-    context.fuel.put(child, reading)
+    allow(child, 600 * G)
     for _ in range(40):
         sweep_now(platform)
     paid = [call.attached for call in platform.sent if call.method == "deposit_cycles"]

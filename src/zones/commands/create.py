@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from localnet.principal import to_text
 from zones import checks, deployment
-from zones.commands import Add, Subparsers
+from zones.commands import Add, Subparsers, contract_options
 from zones.context import Context, Result, checked
 from zones.zone import ADMIN_ROLE
 
@@ -24,13 +24,7 @@ def register(commands: Subparsers, add: Add) -> None:
         metavar="0x...",
         help="the zone's contract (default: a local one)",
     )
-    create.add_argument(
-        "--rpc-host", type=checked(checks.host), metavar="HOST", help="JSON-RPC host of the contract's chain, no scheme"
-    )
-    create.add_argument("--rpc-path", default="/", metavar="PATH", help="path on that host (default: /)")
-    create.add_argument(
-        "--call-token", type=checked(checks.call_token), metavar="HEX", help="32-byte token the contract asks for"
-    )
+    contract_options.add(create, "JSON-RPC host of the contract's chain, no scheme")
     create.add_argument(
         "--owner",
         type=checked(checks.principal),

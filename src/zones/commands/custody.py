@@ -13,7 +13,7 @@ from typing import Any
 from localnet.principal import to_text
 from zones import checks
 from zones.commands import Add, Subparsers
-from zones.commands.fleet_desk import Desk, explaining, of_a_factory
+from zones.commands.fleet_desk import Desk, again_option, explaining, of_a_factory
 from zones.context import ATTENTION, Context, Result, checked, cycles_text
 from zones.custody import custody_row, missing
 from zones.errors import RejectedError, UserError
@@ -109,7 +109,7 @@ def register(commands: Subparsers, add: Add) -> None:
         _retire,
         f" --again {_EXAMPLE_ZONE}",
     )
-    retire.add_argument("--again", metavar="CANISTER", help="the zone's canister once more, in full")
+    again_option(retire)
     release = added(
         "accept-release",
         "let the factory install a release on a zone that it controls together with owners",
@@ -122,7 +122,7 @@ def register(commands: Subparsers, add: Add) -> None:
         _accept_reinstall,
         f" --release 1001 --again {_EXAMPLE_ZONE}",
     )
-    wipe.add_argument("--again", metavar="CANISTER", help="the zone's canister once more, in full")
+    again_option(wipe)
     for command in (release, wipe):
         command.add_argument(
             "--release", required=True, type=checked(checks.positive), metavar="VERSION", help="which one"

@@ -118,6 +118,11 @@ def of_a_factory(*commands: argparse.ArgumentParser) -> None:
         command.add_argument("--csv", action="store_true", help="print a table as CSV instead of text")
 
 
+def again_option(command: argparse.ArgumentParser) -> None:
+    """Add --again, which `Desk.check_again` checks."""
+    command.add_argument("--again", metavar="CANISTER", help="the zone's canister once more, in full")
+
+
 def newest(entries: Iterable[dict[str, Any]], most: int) -> list[dict[str, Any]]:
     """Return the newest entries of a log, as many as asked for, in the order in which they came to be."""
     return list(islice(entries, most))[::-1]

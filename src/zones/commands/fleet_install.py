@@ -12,8 +12,8 @@ from typing import Any
 
 from localnet.principal import to_text
 from zones import checks, fleet
-from zones.commands import Add, Subparsers
-from zones.commands.fleet_desk import Desk, explaining
+from zones.commands import Add, Subparsers, contract_options
+from zones.commands.fleet_desk import Desk, again_option, explaining
 from zones.context import ATTENTION, Context, Progress, Result, checked, watched
 from zones.errors import RejectedError, UserError
 from zones.network import contract_of
@@ -62,7 +62,7 @@ def register(actions: Subparsers, add: Add) -> list[argparse.ArgumentParser]:
         _reinstall,
         f"zones fleet reinstall {_EXAMPLE_ZONE} --again {_EXAMPLE_ZONE}",
     )
-    reinstall.add_argument("--again", metavar="CANISTER", help="the zone's canister once more, in full")
+    again_option(reinstall)
     change = add(
         actions,
         "change",
@@ -75,7 +75,7 @@ def register(actions: Subparsers, add: Add) -> list[argparse.ArgumentParser]:
     for command in (upgrade, install, reinstall):
         _add_code(command)
     for command in (install, reinstall):
-        _add_contract(command)
+        contract_options.add(command, "JSON-RPC host of the zone's contract, no scheme (default: the local network's)")
     return [upgrade, install, reinstall, change]
 
 
@@ -92,19 +92,6 @@ def _add_code(command: argparse.ArgumentParser) -> None:
         type=checked(checks.candid),
         metavar="HEX",
         help="what the code is given, as encoded Candid (default: what the zone canister takes)",
-    )
-
-
-def _add_contract(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--rpc-host",
-        type=checked(checks.host),
-        metavar="HOST",
-        help="JSON-RPC host of the zone's contract, no scheme (default: the local network's)",
-    )
-    command.add_argument("--rpc-path", default="/", metavar="PATH", help="path on that host (default: /)")
-    command.add_argument(
-        "--call-token", type=checked(checks.call_token), metavar="HEX", help="32-byte token the contract asks for"
     )
 
 
