@@ -4,7 +4,7 @@ from kybra import Async, Principal, ic, text, update
 
 from factory import custody
 from factory.candid_types import AckResult
-from factory.children import LIVE, Child
+from factory.children import CUSTODY_NAMES, LIVE, Child
 from factory.context import admins, children, note, open_calls, require_admin, require_signature
 from factory.control import custody_key, hand_over
 from factory.examination import examine
@@ -23,7 +23,7 @@ def offer_custody(offer: CustodyOffer) -> Async[AckResult]:
     """
     canister, caller = offer["canister"].bytes, ic.caller().bytes
     owners = [owner.bytes for owner in offer["owners"]]
-    kind = custody.NAMES[next(iter(offer["custody"]))]
+    kind = kind_of(offer)
     child, fault = spoken_for(canister)
     if child is None or fault:
         return {"err": fault}
@@ -31,7 +31,7 @@ def offer_custody(offer: CustodyOffer) -> Async[AckResult]:
     if fault:
         return {"err": fault}
     if (child.offered, child.offered_custody) != (owners, kind):
-        note("offer_custody", canister, f"{next(iter(offer['custody']))} to {', '.join(map(to_text, owners))}")
+        note("offer_custody", canister, terms(kind, owners))
     child.offered, child.offered_custody = owners, kind
     child.accepted = [caller]
     children.put(canister, child)
@@ -42,20 +42,39 @@ def offer_custody(offer: CustodyOffer) -> Async[AckResult]:
 
 
 @update(guard=require_signature)
-def accept_custody(canister: Principal) -> Async[AckResult]:
-    """Accepts an offer, for new owners and those who lose the zone by it; the last acceptance carries it out."""
-    caller = ic.caller().bytes
-    child = children.get(canister.bytes)
+def accept_custody(offer: CustodyOffer) -> Async[AckResult]:
+    """Accepts an offer, for new owners and those who lose the zone by it; the last acceptance carries it out.
+
+    The offer is repeated: one that was replaced since the caller read it is not accepted by mistake.
+    """
+    canister, caller = offer["canister"].bytes, ic.caller().bytes
+    child = children.get(canister)
     if child is None or not child.offered or caller not in [*child.offered, *child.owners]:
         return {"err": "custody of this zone was not offered to you"}
+    owners, kind = [owner.bytes for owner in offer["owners"]], kind_of(offer)
+    if (sorted(child.offered), child.offered_custody) != (sorted(owners), kind):
+        return {
+            "err": f"what is offered is {terms(child.offered_custody, child.offered)}, not {terms(kind, owners)}: "
+            "look at it again"
+        }
     if caller not in child.accepted:
         child.accepted.append(caller)
-        children.put(canister.bytes, child)
-        note("accept_custody", canister.bytes)
+        children.put(canister, child)
+        note("accept_custody", canister)
     if custody.awaited(child):
         return {"ok": None}
-    fault = yield hand_over(canister.bytes)
+    fault = yield hand_over(canister)
     return {"err": fault} if fault else {"ok": None}
+
+
+def kind_of(offer: CustodyOffer) -> int:
+    """The custody that an offer is of."""
+    return custody.NAMES[next(iter(offer["custody"]))]
+
+
+def terms(kind: int, owners: list[bytes]) -> str:
+    """An offer in words."""
+    return f"{CUSTODY_NAMES[kind]} to {', '.join(map(to_text, owners))}"
 
 
 @update(guard=require_signature)

@@ -18,10 +18,10 @@ from zones.tables import iso
 from zones.zone_index import CUSTODY
 
 _ACK = c.variant(ok=c.NULL, err=c.TEXT)
-_OFFER = Method("offer_custody", [c.record(canister=c.PRINCIPAL, custody=CUSTODY, owners=c.vec(c.PRINCIPAL))], [_ACK])
-_ACCEPT, _CANCEL, _WAIVE, _REFRESH = (
-    Method(name, [c.PRINCIPAL], [_ACK])
-    for name in ("accept_custody", "cancel_custody_offer", "waive_repayment", "refresh_custody")
+_TERMS = c.record(canister=c.PRINCIPAL, custody=CUSTODY, owners=c.vec(c.PRINCIPAL))
+_OFFER, _ACCEPT = (Method(name, [_TERMS], [_ACK]) for name in ("offer_custody", "accept_custody"))
+_CANCEL, _WAIVE, _REFRESH = (
+    Method(name, [c.PRINCIPAL], [_ACK]) for name in ("cancel_custody_offer", "waive_repayment", "refresh_custody")
 )
 _REPAY = Method("repay", [c.PRINCIPAL], [c.variant(ok=c.NAT, err=c.TEXT)])
 _RETIRE = Method("retire_child", [c.PRINCIPAL, c.TEXT], [c.variant(ok=c.NAT, err=c.TEXT)])
@@ -44,12 +44,11 @@ class Custody:
 
     def offer(self, zone: bytes, custody: str, owners: list[bytes]) -> None:
         """Offer a zone to owners; carried out once each new one, and each who loses it, has accepted."""
-        offer = {"canister": zone, "custody": (custody, None), "owners": owners}
-        ok_or_raise(_OFFER.name, _OFFER(self.agent, self.canister, offer))
+        self._on_terms(_OFFER, zone, custody, owners)
 
-    def accept(self, zone: bytes) -> None:
-        """Accept a zone that was offered to the caller; the last acceptance carries the transfer out."""
-        self._acknowledged(_ACCEPT, zone)
+    def accept(self, zone: bytes, custody: str, owners: list[bytes]) -> None:
+        """Accept a zone that is offered to just these owners; the last acceptance carries the transfer out."""
+        self._on_terms(_ACCEPT, zone, custody, owners)
 
     def accept_reinstall(self, zone: bytes, release: int, again: str) -> None:
         """Let the factory wipe a shared zone with a release, once within a day; `again` is its canister once more."""
@@ -86,6 +85,10 @@ class Custody:
     def accept_release(self, zone: bytes, release: int) -> None:
         """Let the factory install a release on a shared zone. For its owners."""
         ok_or_raise(_ACCEPT_RELEASE.name, _ACCEPT_RELEASE(self.agent, self.canister, zone, release))
+
+    def _on_terms(self, method: Method, zone: bytes, custody: str, owners: list[bytes]) -> None:
+        terms = {"canister": zone, "custody": (custody, None), "owners": owners}
+        ok_or_raise(method.name, method(self.agent, self.canister, terms))
 
     def _acknowledged(self, method: Method, zone: bytes) -> None:
         ok_or_raise(method.name, method(self.agent, self.canister, zone))

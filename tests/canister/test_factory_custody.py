@@ -57,8 +57,8 @@ def test_owners_take_custody_when_what_is_owed_was_repaid_and_each_accepted(fact
     told = factory.call("get_zone", zone)
     assert (told["offered"], told["accepted"]) == ([member(1).bytes, member(2).bytes], [member(1).bytes])
     refused = ("err", "custody of this zone was not offered to you")
-    assert factory.call("accept_custody", zone, sender=member(3)) == refused
-    assert factory.call("accept_custody", zone, sender=member(2)) == ("ok", None)
+    assert factory.call("accept_custody", offer(zone, "shared", 1, 2), sender=member(3)) == refused
+    assert factory.call("accept_custody", offer(zone, "shared", 1, 2), sender=member(2)) == ("ok", None)
     owners = sorted([member(1).bytes, member(2).bytes])
     assert controllers(factory, zone, factory.id) == sorted([factory.id.bytes, *owners])
     told = factory.call("get_zone", zone)
@@ -68,7 +68,7 @@ def test_owners_take_custody_when_what_is_owed_was_repaid_and_each_accepted(fact
     assert factory.call("offer_custody", offer(zone, "sovereign", 2), sender=member(2)) == ("ok", None)
     told = factory.call("get_zone", zone)
     assert (told["custody"], told["awaited"]) == (("shared", None), [member(1).bytes])
-    assert factory.call("accept_custody", zone, sender=member(1)) == ("ok", None)
+    assert factory.call("accept_custody", offer(zone, "sovereign", 2), sender=member(1)) == ("ok", None)
     assert controllers(factory, zone, member(2)) == [member(2).bytes]
     assert factory.call("get_zone", zone)["custody"] == ("sovereign", None)
     label, fault = factory.call("offer_custody", offer(zone, "managed", 2), sender=member(2))
@@ -99,7 +99,7 @@ def test_no_owner_loses_a_zone_or_its_control_without_a_word_of_his(factory, bef
     )
     for number in awaited:
         assert factory.call("get_zone", zone)["custody"] == (before, None)
-        assert factory.call("accept_custody", zone, sender=member(number)) == ("ok", None)
+        assert factory.call("accept_custody", offer(zone, now, *numbers), sender=member(number)) == ("ok", None)
     told = factory.call("get_zone", zone)
     assert (sorted(told["owners"]), told["custody"], told["awaited"]) == (
         sorted(member(number).bytes for number in numbers),
@@ -172,7 +172,24 @@ def test_an_offer_can_be_taken_back_until_it_is_carried_out(factory, zone):
     factory.call("waive_repayment", zone, sender=TEAM)
     assert factory.call("offer_custody", offer(zone, "shared", 2), sender=member(1)) == ("ok", None)
     assert factory.call("cancel_custody_offer", zone, sender=member(1)) == ("ok", None)
-    assert factory.call("accept_custody", zone, sender=member(2))[0] == "err"
+    assert factory.call("accept_custody", offer(zone, "shared", 2), sender=member(2))[0] == "err"
+
+
+def test_nobody_accepts_an_offer_that_has_taken_the_place_of_the_one_he_read(factory):
+    asked = wish(owners=[member(1).bytes, member(2).bytes], custody=("shared", None))
+    zone = Wallet(factory.network, factory).call("create_zone", asked, cycles=3 * T)[1]["canister"]
+    read, put = offer(zone, "sovereign", 1, 3), offer(zone, "sovereign", 1)
+    assert factory.call("offer_custody", read, sender=member(1)) == ("ok", None)
+    assert factory.call("accept_custody", read, sender=member(3)) == ("ok", None)
+    assert factory.call("offer_custody", put, sender=member(1)) == ("ok", None)
+    before = factory.call("get_zone", zone)
+    assert (before["accepted"], before["awaited"]) == ([member(1).bytes], [member(2).bytes])
+    for others in (read, offer(zone, "managed", 1), offer(zone, "sovereign", 1, 1)):
+        label, fault = factory.call("accept_custody", others, sender=member(2))
+        assert (label, f"what is offered is sovereign to {member(1).to_str()}, not " in fault) == ("err", True)
+    assert factory.call("get_zone", zone) == before
+    assert factory.call("accept_custody", put, sender=member(2)) == ("ok", None)
+    assert controllers(factory, zone, member(1)) == [member(1).bytes]
 
 
 def test_the_record_follows_controllers_that_owners_changed(factory, zone):
@@ -256,7 +273,7 @@ def test_a_zone_that_ends_gives_its_cycles_back_and_its_place_free(factory, zone
 def test_a_zone_with_owners_ends_only_when_each_of_them_wants_it(factory, zone):
     factory.call("waive_repayment", zone, sender=TEAM)
     factory.call("offer_custody", offer(zone, "shared", 1, 2), sender=member(1))
-    factory.call("accept_custody", zone, sender=member(2))
+    factory.call("accept_custody", offer(zone, "shared", 1, 2), sender=member(2))
     for sender, count in ((TEAM, 2), (member(1), 1)):
         label, fault = factory.call("retire_child", zone, text_of(zone), sender=sender)
         assert (label, f"{count} of 2 owners have yet to ask for it" in fault) == ("err", True)
@@ -322,9 +339,9 @@ def test_an_offer_made_when_nothing_was_owed_is_not_carried_out_when_something_i
     assert wallet.call("repay", zone, cycles=2 * T) == ("ok", 0)
     assert factory.call("offer_custody", offer(zone, "sovereign", 1, 2), sender=member(1)) == ("ok", None)
     assert factory.call("cycles_manager_transferCycles", T, sender=Principal(zone)) == ("ok", T)
-    label, fault = factory.call("accept_custody", zone, sender=member(2))
+    label, fault = factory.call("accept_custody", offer(zone, "sovereign", 1, 2), sender=member(2))
     assert (label, f"{T} cycles are owed" in fault) == ("err", True)
     assert controllers(factory, zone, factory.id) == [factory.id.bytes]
     assert wallet.call("repay", zone, cycles=T) == ("ok", 0)
-    assert factory.call("accept_custody", zone, sender=member(2)) == ("ok", None)
+    assert factory.call("accept_custody", offer(zone, "sovereign", 2, 1), sender=member(2)) == ("ok", None)
     assert controllers(factory, zone, member(1)) == sorted([member(1).bytes, member(2).bytes])

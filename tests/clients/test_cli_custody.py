@@ -42,6 +42,8 @@ def tool(folder: Path, capsys: pytest.CaptureFixture[str]) -> Tool:
 def test_a_zone_passes_to_owners_who_share_it_and_end_it(tool: Tool, tmp_path: Path) -> None:
     zone = tool.json("create")["canister"]
     owner, bob, mallory = (tool.principal(name) for name in ("owner", "bob", "mallory"))
+    code, error = tool.error("custody", "accept", zone)
+    assert (code, "this zone is offered to nobody" in error) == (1, True)
     to_both = ("offer", zone, "--custody", "shared", "--owner", owner, "--owner", bob)
 
     first = tool.json("custody", "show", zone)
@@ -52,7 +54,7 @@ def test_a_zone_passes_to_owners_who_share_it_and_end_it(tool: Tool, tmp_path: P
     for name, command, said in (
         ("owner", to_both, "cycles are owed for this zone"),
         ("mallory", to_both, "mallory is no owner of the zone (name one with --identity; `zones custody show`"),
-        ("mallory", ("accept", zone), "custody of this zone was not offered to you"),
+        ("mallory", ("accept", *to_both[1:]), "custody of this zone was not offered to you"),
         ("mallory", ("cancel", zone), "mallory is no owner of the zone"),
         ("mallory", ("retire", zone, "--again", zone), "mallory is no owner of the zone"),
         ("mallory", ("accept-release", zone, "--release", "1"), "mallory is no owner of the zone"),
@@ -67,7 +69,15 @@ def test_a_zone_passes_to_owners_who_share_it_and_end_it(tool: Tool, tmp_path: P
     assert f"waits for    {bob}" in tool.text("custody", "show", zone, code=5)
     assert tool.json("custody", "cancel", zone)["offer"] is None
     tool.json("custody", *to_both, code=5)
-    shared = tool.json("custody", "accept", zone, "--identity", "bob")
+    code, error = tool.error("custody", "accept", zone, "--identity", "bob")
+    assert (code, f"what is accepted? shared to {owner}, {bob} is offered" in error) == (1, True)
+    (line,) = [line for line in tool.text("custody", "show", zone, code=5).splitlines() if line.startswith("to accept")]
+    command = line.split()[line.split().index("zones") + 1 :]
+    assert " ".join(command) in error
+    other = ("--custody", "sovereign", "--owner", bob)
+    code, error = tool.error("custody", "accept", zone, *other, "--identity", "bob")
+    assert (code, f"what is offered is shared to {owner}, {bob}, not sovereign to {bob}" in error) == (3, True)
+    shared = tool.json(*command, "--identity", "bob")
     assert (shared["custody"], shared["offer"], shared["owed"]) == ("shared", None, 0)
     assert (set(shared["owners"]), set(shared["controllers"])) == ({owner, bob}, {owner, bob, factory})
     assert tool.json("custody", "show", zone, "--refresh")["custody"] == "shared"

@@ -183,7 +183,7 @@ class Thief:
         offer = {"canister": zone.bytes, "custody": (kind, None), "owners": [name.bytes]}
         for number in NAMES:
             self.call("offer_custody", offer, sender=member(number))
-        self.call("accept_custody", zone.bytes, sender=name)
+        self.call("accept_custody", offer, sender=name)
 
     def take_factory_out(self) -> None:
         zone, owner = self._own()
@@ -232,7 +232,7 @@ class Thief:
             ("accept_release", zone.bytes, NEXT_RELEASE),
             ("accept_reinstall", zone.bytes, NEXT_RELEASE, zone.to_str()),
             ("offer_custody", offer),
-            ("accept_custody", zone.bytes),
+            ("accept_custody", offer),
             ("cancel_custody_offer", zone.bytes),
             ("retire_child", zone.bytes, zone.to_str()),
         ):

@@ -139,7 +139,10 @@ class World:
             self.submit("offer_custody", offer, sender=speaker)
 
     def accept(self, who: int, what: int) -> None:
-        self.submit("accept_custody", self.zone(who).bytes, sender=member(10 + what % OWNERS))
+        told = self.fleet.factory.call("get_zone", self.zone(who).bytes)
+        if told is not None and told["offered_custody"] is not None:
+            offer = {"canister": told["canister"], "custody": told["offered_custody"], "owners": told["offered"]}
+            self.submit("accept_custody", offer, sender=member(10 + what % OWNERS))
 
     def repay(self, who: int, much: int) -> None:
         zone = self.zone(who).bytes

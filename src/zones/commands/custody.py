@@ -42,6 +42,7 @@ _REPAID = (
     Column("owed", "still owed", cycles_text, right=True),
 )
 _EXAMPLE_ZONE = "rwlgt-iiaaa-aaaaa-aaaaa-cai"
+_EXAMPLE_TERMS = " --custody sovereign --owner w7x7r-cok77-xa"
 
 
 def register(commands: Subparsers, add: Add) -> None:
@@ -69,24 +70,25 @@ def register(commands: Subparsers, add: Add) -> None:
         "offer",
         "offer a zone to owners; it is theirs once each new one has accepted, and each who loses it",
         _offer,
-        " --custody sovereign --owner w7x7r-cok77-xa",
+        _EXAMPLE_TERMS,
     )
-    offer.add_argument(
-        "--custody",
-        required=True,
-        choices=CUSTODIES,
-        help="; ".join(f"{name}: {meaning}" for name, meaning in _CONTROL.items()),
-    )
-    offer.add_argument(
-        "--owner",
-        required=True,
-        type=checked(checks.principal),
-        action="append",
-        dest="owners",
-        metavar="PRINCIPAL",
-        help="one of its owners; may be repeated",
-    )
-    added("accept", "accept a zone that was offered to --identity", _accept)
+    accept = added("accept", "accept a zone that is offered to --identity, as `show` tells", _accept, _EXAMPLE_TERMS)
+    for command, needed in ((offer, True), (accept, False)):
+        command.add_argument(
+            "--custody",
+            required=needed,
+            choices=CUSTODIES,
+            help="; ".join(f"{name}: {meaning}" for name, meaning in _CONTROL.items()),
+        )
+        command.add_argument(
+            "--owner",
+            required=needed,
+            type=checked(checks.principal),
+            action="append",
+            dest="owners",
+            metavar="PRINCIPAL",
+            help="one of its owners; may be repeated",
+        )
     added("cancel", "take back an offer that was not carried out, and one's wish to retire the zone", _cancel)
     repay = added(
         "repay",
@@ -143,7 +145,26 @@ def _offer(context: Context) -> Result:
 
 
 def _accept(context: Context) -> Result:
-    return _act(context, lambda desk, zone: desk.custody.accept(zone))
+    options = context.options
+
+    def accept(desk: Desk, zone: bytes) -> None:
+        if not (options.custody and options.owners):
+            offer = custody_row(desk.zone(zone))["offer"]
+            if offer is None:
+                raise UserError("this zone is offered to nobody", "one of its owners offers it: zones custody offer")
+            raise UserError(
+                f"what is accepted? {offer['custody']} to {', '.join(offer['owners'])} is offered",
+                f"to accept just that: {_accepting(to_text(zone), offer)}",
+            )
+        desk.custody.accept(zone, options.custody, options.owners)
+
+    return _act(context, accept)
+
+
+def _accepting(zone: str, offer: dict[str, Any]) -> str:
+    """Return the command that accepts an offer: it repeats it, so that no other is accepted by mistake."""
+    owners = " ".join(f"--owner {owner}" for owner in offer["owners"])
+    return f"zones custody accept {zone} --custody {offer['custody']} {owners}"
 
 
 def _cancel(context: Context) -> Result:
@@ -217,6 +238,7 @@ def _shown(desk: Desk, zone: dict[str, Any]) -> Result:
     if offer:
         lines.append(f"offer        {offer['custody']} to {', '.join(offer['owners'])}")
         lines.append(f"waits for    {', '.join(offer['waits_for']) or 'somebody to accept again: it failed'}")
+        lines.append(f"to accept    {_accepting(row['canister'], offer)}")
     if agreed:
         lines.append(f"retirement   asked for by {', '.join(agreed)}; {', '.join(map(to_text, unheard))} have yet to")
     return Result(desk.summary(**row), lines, Table(_COLUMNS, [row]), ATTENTION if offer or agreed else 0)
