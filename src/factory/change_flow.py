@@ -14,12 +14,12 @@ from factory.context import audit, changes, children, open_calls, policy, releas
 from factory.control import custody_key
 from factory.deposits import refill
 from factory.examination import examine, is_gone
-from factory.installation import UPGRADE, install_release, install_whole
+from factory.fuel import freezing_need
+from factory.installation import LEAST_CYCLES, UPGRADE, install_release, install_whole
 from factory.principals import to_principal
 from factory.services import ChildStatus, management
 from factory.zone_services import ZoneHealthReply, ZoneMaintenanceResult, ZoneService
 
-LEAST_CYCLES = 100_000_000_000
 EMPTY_ARGUMENT = b"DIDL\x00\x00"
 TRANSIENT = ("Rejection code 1,", "Rejection code 2,")
 PASSING = (steps.FUEL, steps.FLAG, steps.MEASURE, steps.CHECK, steps.HOLD)
@@ -163,8 +163,10 @@ def fuel_step(work: Work) -> Async[text]:
     status: ChildStatus = answer.Ok
     if (status["module_hash"] or bytes(32)) != work.change.former_hash:
         return "somebody else changes its code"
-    if status["cycles"] < LEAST_CYCLES:
-        return f"it holds {status['cycles']} cycles, too few to change its code; {fault}"
+    threshold = status["settings"]["freezing_threshold"]
+    frozen = freezing_need(status["idle_cycles_burned_per_day"], threshold, status["reserved_cycles"])
+    if status["cycles"] < frozen + LEAST_CYCLES:
+        return f"it holds {status['cycles']} cycles, a change of its code needs {frozen + LEAST_CYCLES}; {fault}"
     if "running" in status["status"]:
         return ""
     if not work.change.rollout:

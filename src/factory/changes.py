@@ -86,6 +86,9 @@ MOST_TRIES = 5
 SECOND = 1_000_000_000
 FLAG_MARGIN = 60 * SECOND  # between the clocks of two subnets
 MAX_FAULT_BYTES = 400
+FIRST_FAULT_BYTES = 200
+LAST_FAULT_BYTES = 195
+GIVEN_UP_BYTES = 130
 MAX_LAYOUT_BYTES = 64
 VERSION = 1
 HEAD = struct.Struct("<BBBBBBIQQQQQIIQQ32s32sQ")
@@ -218,7 +221,7 @@ class Change:
         """What it runs stays, unhealthy or unchecked as it is; the snapshot stays for whoever looks into it."""
         self.outcome = FAILED
         self.flags |= KEEPS_SNAPSHOT
-        self._note(f"{fault}; the snapshot {self.snapshot.hex()} is kept")
+        self._note(f"{fault[:GIVEN_UP_BYTES]}; the snapshot {self.snapshot.hex()} is kept")
         self._to(START, self.step_at)
 
     def _leaves_snapshot(self) -> bool:
@@ -230,8 +233,13 @@ class Change:
         self._to(DELETE if is_clear and self._leaves_snapshot() else ENDED, now)
 
     def _note(self, fault: str) -> None:
-        if fault:
-            self.fault = f"{self.fault}; {fault}" if self.fault else fault
+        """Adds to what went wrong. How it began and what came last are kept: what is between gives way to them."""
+        if not fault or not self.fault:
+            self.fault = self.fault or fault[:MAX_FAULT_BYTES]
+            return
+        said = f"{self.fault}; {fault}"
+        is_long = len(said) > MAX_FAULT_BYTES
+        self.fault = f"{said[:FIRST_FAULT_BYTES]} ... {fault[:LAST_FAULT_BYTES]}" if is_long else said
 
     def _to(self, step: int, now: int) -> None:
         self.step = step

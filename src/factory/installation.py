@@ -17,6 +17,9 @@ from factory.services import InstallMode, management
 INSTALL = "install"
 REINSTALL = "reinstall"
 UPGRADE = "upgrade"
+LEAST_CYCLES = 400_000_000_000
+"""What a canister needs beyond its freezing need for an installation: the platform holds back what the longest one
+would cost (300 G instructions, on a subnet of 13 nodes 0.3 T), and the rest is for snapshots, stops and checks."""
 STORED_CHUNKS = 100  # what the platform's chunk store holds, of 1 MiB each
 
 users = InFlight()

@@ -25,12 +25,11 @@ from factory.context import (
 )
 from factory.creation import zone_list
 from factory.examination import examine_controlled, is_gone
+from factory.installation import LEAST_CYCLES
 from factory.principals import to_principal, to_text
 from factory.returner import RETURNER_HASH, RETURNER_WASM, ReturnerService
 from factory.services import CanisterSettingsChange, management
 
-# Installing code needs the price of the longest installation in advance: what holds less is deleted with what it has.
-LEAST_CYCLES = 400_000_000_000
 MAX_CANDIDATES = 1_000
 
 Retired = Tuple[nat, text]
@@ -90,6 +89,7 @@ def empty_and_delete(canister: bytes) -> Async[text]:
         return f"reading the status of {to_text(canister)} failed: {answer.Err}"
     # Installed anew it would forget what it gave back.
     is_ready = answer.Ok["module_hash"] == RETURNER_HASH
+    # What holds less is deleted with what it has.
     if not is_ready and answer.Ok["cycles"] >= LEAST_CYCLES:
         fault = yield prepare(canister)
         if fault:

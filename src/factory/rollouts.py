@@ -30,7 +30,7 @@ STATE_NAMES = {RUNNING: "running", PAUSED: "paused", ABORTED: "aborted", DONE: "
 MOST_AT_A_TIME = 10
 MOST_CANARIES = 1_000
 MOST_WALKS = 3  # the first, and two for children that were busy, or whose creation was not complete
-ATTEMPTS = (UPGRADED, RESTORED, FAILED, BUSY)
+ATTEMPTS = (UPGRADED, RESTORED, FAILED)
 FAILURES = (RESTORED, FAILED)
 VERSION = 1
 ROLLOUT_KEY = "rollout"
@@ -64,7 +64,7 @@ class Rollout:
         self.reason = ""
 
     def attempts(self) -> int:
-        """How many children were tried to the end."""
+        """In how many children the code was tried: one that was busy is no canary."""
         return sum(self.counts[outcome] for outcome in ATTEMPTS)
 
     def slots(self, under_way: int) -> int:

@@ -265,6 +265,22 @@ def test_health_is_compared_with_what_was_measured():
 ends = st.sampled_from([steps.UPGRADED, steps.CURRENT, steps.RESTORED, steps.FAILED, steps.BUSY, steps.SKIPPED])
 
 
+def test_of_many_long_faults_the_first_and_the_last_stay_readable():
+    _, change = stepping(steps.CHECK)
+    change.snapshot = b"\xab" * 18
+    change.failed("the check failed: " + "first " * 100, 9)
+    change.failed("holding the maintenance flag failed: " + "second " * 100, 9)
+    change.succeeded(HALF_HOUR)
+    change.flags |= steps.HELD
+    change.step, change.outcome = steps.LOAD, steps.FAILED
+    change.failed("the factory lost control of it: " + "third " * 100, 9)
+    again = decode_change(change.encode()).fault
+    assert again.startswith("the check failed: first first")
+    assert again.endswith(f"; the snapshot {'ab' * 18} is kept")
+    assert "the factory lost control of it: third" in again
+    assert len(again) <= steps.MAX_FAULT_BYTES
+
+
 @given(st.lists(ends, max_size=40), st.integers(0, 5), st.integers(1, 10), st.integers(1, 4))
 def test_a_rollout_takes_canaries_alone_and_pauses_when_enough_failed(sequence, canary, batch, pause_on_failures):
     rollout = Rollout(1, 1001, NEW, 5)
@@ -277,7 +293,7 @@ def test_a_rollout_takes_canaries_alone_and_pauses_when_enough_failed(sequence, 
         assert rollout.slots(slots) == 0
         was_canary = attempts < canary
         rollout.ended(steps.OPEN, outcome)
-        attempts += outcome in (steps.UPGRADED, steps.RESTORED, steps.FAILED, steps.BUSY)
+        attempts += outcome in (steps.UPGRADED, steps.RESTORED, steps.FAILED)
         is_failure = outcome in (steps.RESTORED, steps.FAILED)
         failures += is_failure
         assert (rollout.state == PAUSED) == (is_failure and (was_canary or failures >= pause_on_failures))
