@@ -70,8 +70,8 @@ def get_release_chunk(wasm_hash: blob, index: nat32) -> ReleaseChunkResult:
     entry = releases.entry(wasm_hash)
     if entry is None or not entry.version:
         return {"err": f"no release has the SHA-256 {wasm_hash.hex()[:64]}"}
-    if index >= entry.chunks:
-        return {"err": f"release {entry.version} has {entry.chunks} chunks, there is no chunk {index}"}
+    if index >= entry.kept():
+        return {"err": f"release {entry.version} has {entry.kept()} chunks, there is no chunk {index}"}
     return {"ok": releases.chunk(wasm_hash, index)}
 
 
@@ -93,5 +93,5 @@ def release_of(wasm_hash: bytes, entry: Entry) -> Release:
         "notes": entry.notes,
         "published_at": entry.published_at,
         "retired_at": entry.retired_at or None,
-        "chunks": entry.chunks,
+        "chunks": entry.kept(),
     }

@@ -6,8 +6,9 @@ from factory import custody
 from factory.candid_types import AckResult
 from factory.children import CUSTODY_NAMES, LIVE, Child
 from factory.context import admins, children, note, open_calls, require_admin, require_signature
-from factory.control import custody_key, hand_over
+from factory.control import hand_over
 from factory.examination import examine
+from factory.marks import custody_fault
 from factory.principals import to_text
 from factory.retirement import retire
 from factory.types_zones import CustodyOffer, RepayResult, RetireResult
@@ -100,9 +101,8 @@ def spoken_for(canister: bytes) -> tuple[Child | None, str]:
         return None, custody.NOT_AN_OWNER
     if child.stage != LIVE:
         return None, f"the zone of {to_text(canister)} is not live"
-    if open_calls.running(custody_key(canister), ic.time()):
-        return None, "a transfer of this zone is being carried out: ask again in a few seconds"
-    return child, ""
+    fault = custody_fault(canister)
+    return (None, fault) if fault else (child, "")
 
 
 @update(guard=require_signature)

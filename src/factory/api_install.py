@@ -2,9 +2,10 @@
 
 from kybra import Async, Manual, Principal, blob, ic, text, update, void
 
-from factory.context import changes, children, note, open_calls, require_admin, require_admin_with_code
+from factory.context import children, note, open_calls, require_admin, require_admin_with_code
 from factory.examination import examine_controlled
 from factory.install_flow import choose, code_fault, install, upgrade
+from factory.marks import change_fault
 from factory.services import ChildStatus, management
 from factory.types_code import CanisterRunState, CanisterStatus
 
@@ -49,10 +50,10 @@ def start_canister(canister_id: Principal) -> Async[Manual[void]]:
     """Starts a child."""
     key = b"start" + canister_id.bytes
     open_calls.start(key, ic.time())
-    fault = changes.fault(canister_id.bytes)
+    fault = change_fault(canister_id.bytes)
     if not fault:
         fault = yield examine_controlled(canister_id.bytes)
-        fault = fault or changes.fault(canister_id.bytes)
+        fault = fault or change_fault(canister_id.bytes)
     if not fault:
         note("start_canister", canister_id.bytes)
         started = yield management.start_canister({"canister_id": canister_id})

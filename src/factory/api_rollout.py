@@ -56,7 +56,7 @@ def start_rollout(plan: RolloutPlan) -> RolloutResult:
     """
     fault = plan_fault(plan["canary"], plan["batch"], plan["pause_on_failures"])
     found = releases.with_version(plan["release"])
-    if not fault and (found is None or not found[1].chunks):
+    if not fault and (found is None or not found[1].is_kept()):
         fault = f"there is no release {plan['release']} whose code is kept"
     former = rollouts.last()
     if not fault and rollouts.in_use() and former is not None:
@@ -92,7 +92,7 @@ def resume_rollout() -> AckResult:
     if rollout is None or rollout.state not in (PAUSED, DONE):
         return {"err": "no rollout is paused or done"}
     found = releases.with_version(rollout.version)
-    if found is None or not found[1].chunks:
+    if found is None or not found[1].is_kept():
         return {"err": f"the code of release {rollout.version} is not kept any more"}
     rollout.resume()
     rollouts.put(rollout)
@@ -120,7 +120,7 @@ def accept_release(canister: Principal, release: nat) -> AckResult:
     wasm_hash, fault = consented(canister.bytes, release)
     if fault:
         return {"err": fault}
-    if not rollouts.is_accepted(canister.bytes, wasm_hash):
+    if not rollouts.is_accepted(canister.bytes, wasm_hash, [ic.caller().bytes]):
         note("accept_release", canister.bytes, str(release))
     rollouts.accept(canister.bytes, wasm_hash, ic.caller().bytes)
     rollout = rollouts.last()

@@ -11,11 +11,11 @@ from factory import changes as steps
 from factory.changes import Change, Health, health_fault
 from factory.children import CREATED, LIVE, MANAGED, SHARED
 from factory.context import audit, changes, children, open_calls, policy, releases, rollouts
-from factory.control import custody_key
 from factory.deposits import refill
 from factory.examination import examine, is_gone
 from factory.fuel import freezing_need
 from factory.installation import LEAST_CYCLES, UPGRADE, install_release, install_whole
+from factory.marks import change_key, custody_fault
 from factory.principals import to_principal
 from factory.services import ChildStatus, management
 from factory.zone_services import ZoneHealthReply, ZoneMaintenanceResult, ZoneService
@@ -26,12 +26,18 @@ PASSING = (steps.FUEL, steps.FLAG, steps.MEASURE, steps.CHECK, steps.HOLD)
 """Steps that wait and try again when the network was at fault: the child answers its members meanwhile."""
 
 
+NOT_STOPPED = "it was started, or lost sight of, while it stopped"
+cancelled: set[bytes] = set()
+"""Children that were told to start because they did not stop in time."""
+
+
 class Code:
     """The Wasm of an admin's call, for code that is not kept as a release, and the argument of its upgrade."""
 
     def __init__(self, wasm: bytes = b"", arg: bytes = EMPTY_ARGUMENT):
         self.wasm = wasm
         self.arg = arg
+        self.is_of_call = bool(wasm) or arg != EMPTY_ARGUMENT
 
 
 class Work:
@@ -65,20 +71,15 @@ def drive(canister: bytes, code: Code) -> Async[void]:
         again = False
 
 
-def change_key(canister: bytes) -> bytes:
-    """The mark of the open calls of a change."""
-    return b"change" + canister
-
-
 def settle(canister: bytes, change: Change, fault: str) -> bool:
     """Writes down how a step ended and what comes next; False when that has to wait."""
     now = ic.time()
     step = change.step
-    if step in (steps.EXAMINE, steps.FUEL, steps.FLAG) and change.outcome:
+    if step in (steps.EXAMINE, steps.FUEL, steps.FLAG) and change.outcome and not change.may_be_closed():
         change.end(change.outcome, fault, now)
     elif step != steps.ENDED and not fault:
         change.succeeded(now)
-    elif step in PASSING and change.tries + 1 < steps.MOST_TRIES and any(code in fault for code in TRANSIENT):
+    elif step in PASSING and change.may_wait() and any(code in fault for code in TRANSIENT):
         change.tries += 1
     elif step != steps.ENDED:
         change.failed(fault, now)
@@ -117,9 +118,10 @@ def examine_step(work: Work) -> Async[text]:
     if unused or child is None:
         return unused
     work.change.former_hash = child.module_hash or bytes(32)
-    if open_calls.running(custody_key(work.canister), ic.time()):
+    fault = custody_fault(work.canister)
+    if fault:
         work.change.outcome = steps.BUSY
-        return "its custody is being handed over"
+        return fault
     if not child.controlled:
         work.change.outcome = steps.SKIPPED
         return "the factory does not control it"
@@ -130,6 +132,9 @@ def examine_step(work: Work) -> Async[text]:
     if child.module_hash == work.change.wasm_hash:
         work.change.outcome = steps.CURRENT
         return ""
+    entry = releases.entry(work.change.wasm_hash)
+    if work.change.version and not work.code.wasm and (entry is None or not entry.is_kept()):
+        return f"the code of release {work.change.version} is not kept any more"
     if not releases.is_published(child.module_hash):
         if work.change.rollout:
             work.change.outcome = steps.SKIPPED
@@ -207,15 +212,26 @@ def measure_step(work: Work) -> Async[text]:
 def stop_step(work: Work) -> Async[text]:
     """Stops the child; who waits too long cancels that by a start (`rollout_flow`)."""
     if work.again:
-        answer = yield management.canister_status({"canister_id": work.target})
-        if answer.Err is not None:
-            return f"reading the status failed: {answer.Err}"
-        if "stopped" in answer.Ok["status"]:
-            return ""
-        if work.change.step == steps.STOP:
-            return "it was lost sight of while it stopped"
+        fault = yield running_fault(work)
+        if fault != NOT_STOPPED or work.change.step == steps.STOP:
+            return fault
+    cancelled.discard(work.canister)
     answer = yield management.stop_canister({"canister_id": work.target})
-    return "" if answer.Err is None else f"it did not stop: {answer.Err}"
+    if answer.Err is not None:
+        return f"it did not stop: {answer.Err}"
+    if work.canister not in cancelled:
+        return ""
+    # The start that was to end the stop may have come after it.
+    fault = yield running_fault(work)
+    return fault
+
+
+def running_fault(work: Work) -> Async[text]:
+    """Reads whether the child is stopped; returns why not, or ""."""
+    answer = yield management.canister_status({"canister_id": work.target})
+    if answer.Err is not None:
+        return f"reading the status failed: {answer.Err}"
+    return "" if "stopped" in answer.Ok["status"] else NOT_STOPPED
 
 
 def snapshot_step(work: Work) -> Async[text]:
@@ -227,13 +243,19 @@ def snapshot_step(work: Work) -> Async[text]:
             return f"listing its snapshots failed: {answer.Err}"
         taken = [found["id"] for found in answer.Ok if found["taken_at_timestamp"] >= work.change.step_at]
         if taken:
-            work.change.snapshot = taken[-1]
+            work.change.took(taken[-1])
             return ""
-    answer = yield management.take_canister_snapshot({"canister_id": work.target, "replace_snapshot": None})
-    if answer.Err is not None:
-        return f"taking a snapshot failed: {answer.Err}"
-    work.change.snapshot = answer.Ok["id"]
-    return ""
+    fault = ""
+    # In the place of one that an earlier change left, if its owners have not deleted that.
+    for former in [work.change.snapshot, b""] if work.change.snapshot else [b""]:
+        answer = yield management.take_canister_snapshot(
+            {"canister_id": work.target, "replace_snapshot": former or None}
+        )
+        if answer.Err is None:
+            work.change.took(answer.Ok["id"])
+            return ""
+        fault = f"taking a snapshot failed: {answer.Err}"
+    return fault
 
 
 def install_step(work: Work) -> Async[text]:
@@ -257,8 +279,8 @@ def install_step(work: Work) -> Async[text]:
     if work.code.wasm:
         fault = yield install_whole(work.canister, work.code.wasm, UPGRADE, work.code.arg)
         return fault
-    if not work.change.version:
-        return "the code to install is known no more: the call that brought it was lost"
+    if work.change.has(steps.BROUGHT) and not work.code.is_of_call:
+        return "what to install is known no more: the call that brought it was lost"
     fault = yield install_release(work.canister, work.change.wasm_hash, UPGRADE, work.code.arg)
     return fault
 

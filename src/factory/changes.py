@@ -80,6 +80,7 @@ KEEPS_SNAPSHOT = 4
 BEGUN = 8
 UNSEEN = 16  # a snapshot may have been taken that nobody could ask for
 UNSURE = 32  # the code may have been installed: the answer was lost and not read since
+BROUGHT = 64  # a call brought what to install: whoever drives the change without that call does not have it
 
 MOST_OPEN = 30
 MOST_TRIES = 5
@@ -135,7 +136,9 @@ class Change:
     def succeeded(self, now: int) -> None:
         """The step was made: goes on to the next one."""
         step = self.step
-        if step == STOP_AGAIN and not self.may_go_back(now):
+        if self.may_be_closed():
+            self._to(CLEAR, now)
+        elif step == STOP_AGAIN and not self.may_go_back(now):
             self._give_up("it was too late to go back: the maintenance flag may have ended")
         elif step == CHECK:
             self.outcome = UPGRADED
@@ -185,6 +188,8 @@ class Change:
             self._to(STOP_AGAIN, now)
         elif self.tries + 1 < MOST_TRIES or step == START:
             self.tries = min(self.tries + 1, 255)
+            if step == STOP_AGAIN:
+                self.step_at = now
         elif step in (STOP_AGAIN, LOAD):
             self._give_up(fault)
         else:
@@ -200,6 +205,19 @@ class Change:
     def may_go_back(self, now: int) -> bool:
         """Whether a child that is stopped now has taken nothing in since the snapshot."""
         return self.has(HELD) or now < self.flag_until - FLAG_MARGIN
+
+    def may_wait(self) -> bool:
+        """Whether a step that the network was at fault for may be tried again later."""
+        return self.tries + 1 < MOST_TRIES and not (self.has(BROUGHT) and self.step < INSTALL)
+
+    def may_be_closed(self) -> bool:
+        """Whether an admin put the code on a child that runs it: a flag that an earlier change left is cleared."""
+        return self.step == EXAMINE and self.outcome == CURRENT and not self.rollout
+
+    def took(self, snapshot: bytes) -> None:
+        """The snapshot to go back to was taken, in the place of one that an earlier change left."""
+        self.snapshot = snapshot
+        self.flags &= ~KEEPS_SNAPSHOT
 
     def _started(self, now: int) -> None:
         if self.outcome == OPEN and not self.has(SILENT):
@@ -330,6 +348,10 @@ class Changes:
             return fault
         if len(self.under_way()) >= MOST_OPEN:
             return f"{MOST_OPEN} canisters are being changed: try again in a minute"
+        former = self.get(canister)
+        if former is not None and former.has(KEEPS_SNAPSHOT):
+            change.snapshot = former.snapshot
+            change.flags |= KEEPS_SNAPSHOT
         self.put(canister, change)
         return ""
 

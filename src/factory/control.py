@@ -7,9 +7,10 @@ from kybra import Async, ic, text
 
 from factory.birth import controllers_of, only_controllers
 from factory.children import MANAGED
-from factory.context import changes, children, open_calls, releases
+from factory.context import children, open_calls, releases
 from factory.custody import debt_fault
 from factory.examination import examine
+from factory.marks import change_fault, custody_fault, custody_key, retirement_fault
 from factory.principals import to_principal, to_text
 from factory.services import management
 from factory.zone_services import ZoneService
@@ -51,12 +52,13 @@ def hand_over(canister: bytes) -> Async[text]:
     if child is None:
         return f"{to_text(canister)} is no child of this factory"
     key = custody_key(canister)
-    if open_calls.running(key, ic.time()):
-        return "this transfer is being carried out: ask again in a few seconds"
+    fault = custody_fault(canister) or retirement_fault(canister)
+    if fault:
+        return fault
     # A child is stopped for a while when its code changes: only who controls it then can start it again.
     owners, custody = list(child.offered), child.offered_custody
     # Since the offer was made more may have been spent on the zone.
-    fault = changes.fault(canister) or debt_fault(child, custody)
+    fault = change_fault(canister) or debt_fault(child, custody)
     if fault:
         return fault
     open_calls.start(key, ic.time())
@@ -72,8 +74,3 @@ def hand_over(canister: bytes) -> Async[text]:
             yield ZoneService(to_principal(canister)).refresh_controllers()
     open_calls.finish(key)
     return fault
-
-
-def custody_key(canister: bytes) -> bytes:
-    """The mark of a transfer that is carried out."""
-    return b"custody" + canister

@@ -13,8 +13,8 @@ from factory.alerts import FOREIGN_CODE, QUOTA_REACHED
 from factory.battery import Refusal
 from factory.children import Child
 from factory.context import alerts, battery, children, deposit_log, open_calls, policy, releases
-from factory.control import custody_key
 from factory.examination import examine, examine_controlled
+from factory.marks import custody_fault
 from factory.principals import to_principal, to_text
 from factory.services import management
 from factory.spending import came_back
@@ -91,9 +91,7 @@ def examine_and_pay(canister: bytes, requested: int, reason: str) -> Async[Trans
     child = children.get(canister)
     if fault or child is None or not battery.is_child(canister):
         return failed(fault or f"{to_text(canister)} is no child of this factory")
-    fault = code_fault(canister, child)
-    if not fault and open_calls.running(custody_key(canister), ic.time()):
-        fault = f"custody of {to_text(canister)} is being transferred: ask again in a few seconds"
+    fault = code_fault(canister, child) or custody_fault(canister)
     if fault:
         return failed(fault)
     try:

@@ -8,12 +8,13 @@ import hashlib
 
 from kybra import Async, ic, text
 
-from factory.change_flow import Code, change_key, drive, result_fault, zone
-from factory.changes import CURRENT, ENDED, OUTCOME_NAMES, STEP_NAMES, UPGRADED, Change
-from factory.children import LIVE
+from factory.change_flow import EMPTY_ARGUMENT, Code, drive, result_fault, zone
+from factory.changes import BROUGHT, CURRENT, ENDED, OUTCOME_NAMES, STEP_NAMES, UPGRADED, Change
+from factory.children import CREATED, LIVE
 from factory.context import changes, children, open_calls, releases, rollouts
 from factory.examination import examine_controlled
 from factory.installation import INSTALL, REINSTALL, install_release, install_whole
+from factory.marks import change_fault, change_key, custody_fault
 from factory.principals import to_text
 from factory.releases import HASH_BYTES
 from factory.rollout_flow import go_on_soon
@@ -48,19 +49,16 @@ def code_fault(canister: bytes, chosen: Chosen) -> str:
             "canister with allow_code, for an hour"
         )
     entry = releases.entry(chosen.wasm_hash)
-    if not chosen.wasm and (entry is None or not entry.chunks):
+    if not chosen.wasm and (entry is None or not entry.is_kept()):
         return f"the code {chosen.wasm_hash.hex()} is not kept here: send it along"
     return ""
 
 
 def mark(canister: bytes) -> str:
     """Marks a child as one whose code is being changed, or returns what else is being done to it."""
-    key = change_key(canister)
-    fault = changes.fault(canister)
-    if not fault and open_calls.running(key, ic.time()):
-        fault = "the code of this canister is being changed: try again in a minute"
+    fault = change_fault(canister) or custody_fault(canister)
     if not fault:
-        open_calls.start(key, ic.time())
+        open_calls.start(change_key(canister), ic.time())
     return fault
 
 
@@ -80,7 +78,10 @@ def upgrade(canister: bytes, chosen: Chosen, arg: bytes) -> Async[text]:
     fault = rollouts.custody_fault(child, canister, chosen.wasm_hash)
     if fault:
         return fault
-    fault = changes.begin(canister, Change(chosen.wasm_hash, chosen.version, 0, ic.time()))
+    begun = Change(chosen.wasm_hash, chosen.version, 0, ic.time())
+    if chosen.wasm or arg != EMPTY_ARGUMENT:
+        begun.flags |= BROUGHT
+    fault = changes.begin(canister, begun)
     if fault:
         return fault
     go_on_soon()
@@ -112,8 +113,10 @@ def examine_and_install(canister: bytes, chosen: Chosen, arg: bytes, may_wipe: b
     if fault:
         return fault
     child = children.get(canister)
-    if child is None or child.stage != LIVE:
+    if child is None or child.stage == CREATED:
         return "its creation is not complete: its creator has to ask for it again"
+    if child.stage != LIVE:
+        return "its zone has ended or is being ended"
     fault = rollouts.custody_fault(child, canister, chosen.wasm_hash)
     if fault:
         return fault

@@ -20,6 +20,7 @@ UPGRADE = "upgrade"
 LEAST_CYCLES = 400_000_000_000
 """What a canister needs beyond its freezing need for an installation: the platform holds back what the longest one
 would cost (300 G instructions, on a subnet of 13 nodes 0.3 T), and the rest is for snapshots, stops and checks."""
+MOST_LOOKS = 20  # of an installation that waits for the others to end, a round or two each
 STORED_CHUNKS = 100  # what the platform's chunk store holds, of 1 MiB each
 
 users = InFlight()
@@ -30,17 +31,17 @@ def install_release(canister: bytes, wasm_hash: bytes, mode: str, arg: bytes) ->
     """Installs a release on a canister; `mode` is INSTALL, REINSTALL or UPGRADE, `arg` is Candid."""
     key = mode.encode() + canister
     users.start(key, ic.time())
-    fault = yield fill_and_install(canister, wasm_hash, mode, arg)
+    fault = yield fill_and_install(canister, wasm_hash, mode, arg, key)
     users.finish(key)
     return fault
 
 
-def fill_and_install(canister: bytes, wasm_hash: bytes, mode: str, arg: bytes) -> Async[text]:
+def fill_and_install(canister: bytes, wasm_hash: bytes, mode: str, arg: bytes, key: bytes) -> Async[text]:
     """What `install_release` does between its marks."""
     entry = releases.entry(wasm_hash)
-    if entry is None or not entry.version or not entry.chunks:
+    if entry is None or not entry.version or not entry.is_kept():
         return f"the code {wasm_hash.hex()} is not kept as a release"
-    fault = yield fill_chunk_store(wasm_hash, entry)
+    fault = yield fill_chunk_store(wasm_hash, entry, key)
     if fault:
         return fault
     answer = yield management.install_chunked_code(
@@ -64,21 +65,38 @@ def install_whole(canister: bytes, wasm: bytes, mode: str, arg: bytes) -> Async[
     return "" if answer.Err is None else f"installing the code failed: {answer.Err}"
 
 
-def fill_chunk_store(wasm_hash: bytes, entry: Entry) -> Async[text]:
-    """Uploads the chunks of a release that the platform's chunk store lacks."""
+def fill_chunk_store(wasm_hash: bytes, entry: Entry, key: bytes) -> Async[text]:
+    """Uploads the chunks of a release that the platform's chunk store lacks; `key` marks this as its user.
+
+    A full store is cleared when no other installation is between filling it and being answered. Who waits for that is
+    no user meanwhile, so that of two who wait one goes first.
+    """
     this: CanisterIdRecord = {"canister_id": ic.id()}
-    answer = yield management.stored_chunks(this)
-    if answer.Err is not None:
-        return f"reading the chunk store failed: {answer.Err}"
-    stored = {chunk["hash"] for chunk in answer.Ok}
-    missing = [index for index, digest in enumerate(entry.chunk_hashes) if digest not in stored]
-    if len(stored) + len(missing) > STORED_CHUNKS:
-        if users.waited_for(ic.time()) > 1:
-            return "the chunk store is full and other installations use it: try again in a minute"
-        answer = yield management.clear_chunk_store(this)
+    is_waiting = False
+    for _ in range(MOST_LOOKS):
+        answer = yield management.stored_chunks(this)
+        if is_waiting:
+            users.start(key, ic.time())
         if answer.Err is not None:
-            return f"clearing the chunk store failed: {answer.Err}"
-        missing = list(range(entry.chunks))
+            return f"reading the chunk store failed: {answer.Err}"
+        stored = {chunk["hash"] for chunk in answer.Ok}
+        missing = [index for index, digest in enumerate(entry.chunk_hashes) if digest not in stored]
+        if len(stored) + len(missing) <= STORED_CHUNKS:
+            fault = yield upload(wasm_hash, missing)
+            return fault
+        if users.waited_for(ic.time()) == 1:
+            answer = yield management.clear_chunk_store(this)
+            if answer.Err is not None:
+                return f"clearing the chunk store failed: {answer.Err}"
+            fault = yield upload(wasm_hash, list(range(entry.chunks)))
+            return fault
+        users.finish(key)
+        is_waiting = True
+    return "the chunk store is full and other installations use it: try again in a minute"
+
+
+def upload(wasm_hash: bytes, missing: list[int]) -> Async[text]:
+    """Uploads chunks of a release to the platform's chunk store."""
     for index in missing:
         answer = yield management.upload_chunk({"canister_id": ic.id(), "chunk": releases.chunk(wasm_hash, index)})
         if answer.Err is not None:

@@ -6,9 +6,9 @@ largest value many times under Kybra. The record of a published release stays wh
 run code of ours. Times in ns.
 
     settings "release"  32 bytes, the hash of the release that new zones get
-    releases 32 hash -> u32 chunks, 0 once the code is gone | u64 bytes | u64 last chunk came at | u64 version, 0 until
+    releases 32 hash -> u32 chunks that are kept | u64 bytes | u64 last chunk came at | u64 version, 0 until
                         published | u64 published at | u64 retired at, 0 for not | u16 length, notes
-                        | per chunk 32 hash
+                        | per chunk 32 hash; a release whose code gave way to another's has them too, to take it again
     pieces   32 hash | u32 chunk (big-e.) | u16 piece (big-e.) -> at most 65536 bytes
 """
 
@@ -44,6 +44,14 @@ class Entry:
     def is_expired(self, now: int) -> bool:
         """Whether this is an upload that nobody went on with for a day."""
         return not self.version and now - self.touched_at >= UPLOAD_LIFETIME
+
+    def is_kept(self) -> bool:
+        """Whether all of its code is here."""
+        return 0 < self.chunks == len(self.chunk_hashes)
+
+    def kept(self) -> int:
+        """How many chunks its code has, 0 when it is not all here."""
+        return self.chunks if self.is_kept() else 0
 
     def encode(self) -> bytes:
         """The entry as it is stored."""
@@ -120,11 +128,15 @@ class ReleaseStore:
             return (
                 "" if stored == digest else f"chunk {index} is stored with other bytes: its SHA-256 is {stored.hex()}"
             )
-        if entry.version:
-            kept = f"has {entry.chunks} chunks" if entry.chunks else "was retired, and its code is not taken again"
-            return f"the release {wasm_hash.hex()} is published and complete: it {kept}"
+        if entry.version and entry.is_kept():
+            return f"the release {wasm_hash.hex()} is published and complete: it has {entry.chunks} chunks"
+        if entry.retired_at:
+            return f"the release {wasm_hash.hex()} was retired, and its code is not taken again"
         if index != entry.chunks:
             return f"chunk {index} is out of order: the next is {entry.chunks}"
+        if entry.version and entry.chunk_hashes[index] != digest:
+            published = entry.chunk_hashes[index].hex()
+            return f"chunk {index} of release {entry.version} has SHA-256 {published}, got {digest.hex()}"
         if index >= MAX_CHUNKS:
             return f"a release has at most {MAX_CHUNKS} chunks"
         if entry.chunks == 0 and not self._make_room(now, in_use):
@@ -132,9 +144,10 @@ class ReleaseStore:
         for piece, start in enumerate(range(0, len(data), PIECE_BYTES)):
             self._pieces.insert(piece_key(wasm_hash, index, piece), data[start : start + PIECE_BYTES])
         entry.chunks += 1
-        entry.bytes += len(data)
         entry.touched_at = now
-        entry.chunk_hashes.append(digest)
+        if not entry.version:
+            entry.bytes += len(data)
+            entry.chunk_hashes.append(digest)
         self._releases.insert(wasm_hash, entry.encode())
         return ""
 
@@ -223,7 +236,8 @@ class ReleaseStore:
                 self._pieces.remove(piece_key(wasm_hash, index, piece))
         if entry.version:
             entry.chunks = 0
-            entry.chunk_hashes = []
+            if entry.retired_at:
+                entry.chunk_hashes = []
             self._releases.insert(wasm_hash, entry.encode())
         else:
             self._releases.remove(wasm_hash)

@@ -14,7 +14,6 @@ from factory.children import RETIRED, RETIRING
 from factory.context import (
     alerts,
     battery,
-    changes,
     children,
     creations,
     deposit_log,
@@ -26,6 +25,7 @@ from factory.context import (
 from factory.creation import zone_list
 from factory.examination import examine_controlled, is_gone
 from factory.installation import LEAST_CYCLES
+from factory.marks import change_fault, custody_fault, retirement_fault, retirement_key
 from factory.principals import to_principal, to_text
 from factory.returner import RETURNER_HASH, RETURNER_WASM, ReturnerService
 from factory.services import CanisterSettingsChange, management
@@ -37,16 +37,14 @@ Retired = Tuple[nat, text]
 
 def retire(canister: bytes) -> Async[Retired]:
     """Ends a child that may end; returns all cycles that it gave back, and what went wrong or ""."""
-    key = b"retire" + canister
+    key = retirement_key(canister)
     child = children.get(canister)
     if child is None or child.stage == RETIRED:
         fault = "" if child is not None else f"{to_text(canister)} is no child of this factory"
         return deposit_log.given_back(canister), fault
-    fault = busy_fault(canister)
+    fault = busy_fault(canister) or retirement_fault(canister)
     if fault:
         return 0, fault
-    if open_calls.running(key, ic.time()):
-        return 0, "this zone is being retired: ask again in a few seconds"
     open_calls.start(key, ic.time())
     fault = yield examine_controlled(canister)
     if is_gone(fault):
@@ -66,7 +64,7 @@ def busy_fault(canister: bytes) -> str:
     """What else is being done to a child, or ""."""
     if deposit_log.is_pending(canister):
         return "a deposit to this zone is under way: ask again when it has ended"
-    return changes.fault(canister)
+    return change_fault(canister) or custody_fault(canister)
 
 
 def begin(canister: bytes) -> None:

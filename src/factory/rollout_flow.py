@@ -7,11 +7,11 @@ driver at most; the timer finds the change without one and goes on with it. Not 
 from kybra import Async, ic, text, void
 
 from factory import changes as steps
-from factory.change_flow import Code, change_key, drive
+from factory.change_flow import Code, cancelled, drive
 from factory.changes import MOST_OPEN, Change
 from factory.children import LIVE
 from factory.context import changes, children, open_calls, rollouts
-from factory.installation import users
+from factory.marks import change_key
 from factory.principals import to_principal
 from factory.rollouts import RUNNING, Rollout
 from factory.services import management
@@ -22,7 +22,6 @@ LOST_TICKS = 4
 LOOK_SECONDS = 300
 CHILDREN_A_TICK = 200
 SECOND = 1_000_000_000
-STORE_USER = b"rollout"
 
 
 class Timer:
@@ -70,10 +69,6 @@ def run_changes() -> void:
             timer.cancelling.append(canister)
             ic.set_timer(0, cancel_stop)
     feed()
-    rollout = rollouts.last()
-    users.finish(STORE_USER)
-    if rollout is not None and rollout.state == RUNNING:
-        users.start(STORE_USER, now)
     go_on_if_needed()
 
 
@@ -90,6 +85,9 @@ def takes_too_long(canister: bytes, now: int) -> bool:
 def cancel_stop() -> Async[void]:
     """Starts a child that does not stop: the platform rejects the stop that its driver waits for."""
     canister = timer.cancelling.pop()
+    if not takes_too_long(canister, ic.time()):
+        return
+    cancelled.add(canister)
     key = b"cancel" + canister
     open_calls.start(key, ic.time())
     yield management.start_canister({"canister_id": to_principal(canister)})
@@ -132,7 +130,9 @@ def feed() -> void:
         if not slots:
             break
         rollout.cursor = canister
-        if canister not in under_way and take(rollout, canister):
+        if canister in under_way:
+            rollout.pass_over(changes.get(canister))
+        elif take(rollout, canister):
             slots -= 1
     if slots and not changes.under_way() and not children.page(rollout.cursor, 1):
         rollout.walked(ic.time())

@@ -7,7 +7,8 @@ record and from the children's changes (`changes`). Not for making the steps (`c
     settings "rollout"  u8 version (1) | u8 state | u64 number | u64 version of the release | 32 hash | u32 canaries
                            | u32 at a time | u32 failures to pause at | u32 failures since it went on | u64 started at
                            | u64 ended at | 8 u32 children by outcome | u8 walks over the children begun
-                           | u8 length, last child taken | u16 length, why it pauses
+                           | u8 whether a child was passed over | u8 length, last child taken
+                           | u16 length, why it pauses
     consents  u8 kind (1: an owner accepted a release, 2: a controller allowed code, 3: owners let it wipe the child)
               | canister -> 32 hash | u64 until, 0 for ever | who said so: a principal, of kind 3 u8 length, principal
                 each
@@ -29,12 +30,13 @@ STATE_NAMES = {RUNNING: "running", PAUSED: "paused", ABORTED: "aborted", DONE: "
 
 MOST_AT_A_TIME = 10
 MOST_CANARIES = 1_000
+MOST_FAILURES = 2**32 - 1
 MOST_WALKS = 3  # the first, and two for children that were busy, or whose creation was not complete
 ATTEMPTS = (UPGRADED, RESTORED, FAILED)
 FAILURES = (RESTORED, FAILED)
 VERSION = 1
 ROLLOUT_KEY = "rollout"
-HEAD = struct.Struct("<BBQQ32sIIIIQQ8IB")
+HEAD = struct.Struct("<BBQQ32sIIIIQQ8IB?")
 
 ACCEPTED = b"\x01"
 ALLOWED = b"\x02"
@@ -60,6 +62,7 @@ class Rollout:
         self.failures = 0
         self.counts = [0] * len(OUTCOME_NAMES)
         self.walks = 1
+        self.is_passed_over = False
         self.cursor = b""
         self.reason = ""
 
@@ -104,12 +107,23 @@ class Rollout:
         self.cursor = b""
 
     def walked(self, now: int) -> None:
-        """All children had their turn and none is under way: those busy or waiting get another, or it is over."""
-        if (self.counts[BUSY] or self.counts[WAITING]) and self.walks < MOST_WALKS:
+        """All children had their turn and none is under way: those busy or waiting get another, or it is over.
+
+        Those passed over had none: a walk for their sake does not count.
+        """
+        if self.is_passed_over:
+            self.is_passed_over = False
+            self.cursor = b""
+        elif (self.counts[BUSY] or self.counts[WAITING]) and self.walks < MOST_WALKS:
             self.walks += 1
             self.cursor = b""
         else:
             self.finish(DONE, now)
+
+    def pass_over(self, change: Change | None) -> None:
+        """A child's code is being changed as its turn comes: if by somebody else, its turn comes again."""
+        if change is not None and change.rollout != self.number:
+            self.is_passed_over = True
 
     def finish(self, state: int, now: int) -> None:
         """It is over: DONE or ABORTED."""
@@ -138,6 +152,7 @@ class Rollout:
             self.ended_at,
             *self.counts,
             self.walks,
+            self.is_passed_over,
         )
         reason = self.reason.encode()
         return b"".join([head, packed(self.cursor), len(reason).to_bytes(2, "little"), reason])
@@ -151,7 +166,7 @@ def decode_rollout(stored: bytes) -> Rollout:
     rollout.canary, rollout.batch, rollout.pause_on_failures, rollout.failures = fields[5:9]
     rollout.ended_at = fields[10]
     rollout.counts = list(fields[11:19])
-    rollout.walks = fields[19]
+    rollout.walks, rollout.is_passed_over = fields[19:21]
     (rollout.cursor,), at = unpacked(stored, HEAD.size, 1)
     rollout.reason = stored[at + 2 :].decode()
     return rollout
@@ -182,10 +197,10 @@ class Rollouts:
         """An owner of a shared child lets the factory install a release on it."""
         self._consents.insert(ACCEPTED + canister, CONSENT.pack(wasm_hash, 0) + owner)
 
-    def is_accepted(self, canister: bytes, wasm_hash: bytes) -> bool:
-        """Whether an owner accepted this release last."""
+    def is_accepted(self, canister: bytes, wasm_hash: bytes, owners: list[bytes]) -> bool:
+        """Whether the last release that was accepted is this one, and one of these accepted it."""
         stored = self._consents.get(ACCEPTED + canister)
-        return stored is not None and CONSENT.unpack_from(stored)[0] == wasm_hash
+        return stored is not None and CONSENT.unpack_from(stored)[0] == wasm_hash and stored[CONSENT.size :] in owners
 
     def allow(self, canister: bytes, wasm_hash: bytes, controller: bytes, now: int) -> int:
         """A controller allows code that is no release on a child, for an hour; returns until when."""
@@ -239,7 +254,7 @@ class Rollouts:
             return ""
         if child.custody != SHARED:
             return "its owners alone keep this canister: they install releases themselves"
-        if self.is_accepted(canister, wasm_hash):
+        if self.is_accepted(canister, wasm_hash, child.owners):
             return ""
         return "no owner accepted this code: one of them has to call accept_release"
 
@@ -250,6 +265,6 @@ def plan_fault(canary: int, batch: int, pause_on_failures: int) -> str:
         return f"canary is at most {MOST_CANARIES}, got {canary}"
     if not 1 <= batch <= MOST_AT_A_TIME:
         return f"batch is from 1 to {MOST_AT_A_TIME}, got {batch}"
-    if not 1 <= pause_on_failures < 2**32:
-        return f"pause_on_failures is at least 1, got {pause_on_failures}"
+    if not 1 <= pause_on_failures <= MOST_FAILURES:
+        return f"pause_on_failures is from 1 to {MOST_FAILURES}, got {pause_on_failures}"
     return ""

@@ -358,6 +358,8 @@ def test_custody_and_consent():
     child.custody = SHARED
     assert "accept_release" in rollouts.custody_fault(child, CHILD, NEW)
     rollouts.accept(CHILD, NEW, b"owner")
+    assert "accept_release" in rollouts.custody_fault(child, CHILD, NEW)
+    child.owners = [b"owner"]
     assert rollouts.custody_fault(child, CHILD, NEW) == ""
     assert "accept_release" in rollouts.custody_fault(child, CHILD, OLD)
     until = rollouts.allow(CHILD, OLD, b"controller", 1_000)

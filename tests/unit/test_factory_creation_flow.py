@@ -126,7 +126,7 @@ def platform(monkeypatch):
         (context.alerts, "_open_numbers"),
     ):
         monkeypatch.setattr(kept, name, None)
-    entry = SimpleNamespace(version=1, chunks=1, chunk_hashes=[b"chunk"])
+    entry = SimpleNamespace(version=1, chunks=1, chunk_hashes=[b"chunk"], is_kept=lambda: True)
     monkeypatch.setattr(context.releases, "current", lambda: (WASM_HASH, entry), raising=False)
     monkeypatch.setattr(context.releases, "entry", lambda wasm_hash: entry if wasm_hash == WASM_HASH else None)
     monkeypatch.setattr(context.releases, "chunk", lambda *_: b"chunk")

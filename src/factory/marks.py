@@ -1,0 +1,45 @@
+"""What is being done to a child, so that nothing else is done to it meanwhile: by which keys its open calls are marked.
+
+Flows look here before they begin and after calls that they waited for. Each check returns what is under way, or "".
+"""
+
+from kybra import ic
+
+from factory.context import changes, open_calls
+
+
+def change_key(canister: bytes) -> bytes:
+    """The mark of a change of code, and of an installation."""
+    return b"change" + canister
+
+
+def custody_key(canister: bytes) -> bytes:
+    """The mark of a transfer that is carried out."""
+    return b"custody" + canister
+
+
+def retirement_key(canister: bytes) -> bytes:
+    """The mark of a zone's end."""
+    return b"retire" + canister
+
+
+def change_fault(canister: bytes) -> str:
+    """Whether a child's code is being changed or installed."""
+    fault = changes.fault(canister)
+    if not fault and open_calls.running(change_key(canister), ic.time()):
+        fault = "the code of this canister is being changed: try again in a minute"
+    return fault
+
+
+def custody_fault(canister: bytes) -> str:
+    """Whether a child is being handed over."""
+    if open_calls.running(custody_key(canister), ic.time()):
+        return "a transfer of this zone is being carried out: ask again in a few seconds"
+    return ""
+
+
+def retirement_fault(canister: bytes) -> str:
+    """Whether a child is being brought to its end."""
+    if open_calls.running(retirement_key(canister), ic.time()):
+        return "this zone is being retired: ask again in a few seconds"
+    return ""
