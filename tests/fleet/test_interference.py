@@ -1,6 +1,6 @@
-"""What becomes of a change of code when an owner acts on his zone meanwhile, or when the zone cannot pay for it.
+"""What becomes of a change of code when somebody acts on the zone meanwhile, or when it lacks what it needs.
 
-A call of the factory is held back at the worst moment, the owner acts, and the call goes on.
+A call of the factory is held back at the worst moment, the other acts, and the call goes on.
 """
 
 from __future__ import annotations
@@ -12,18 +12,20 @@ from typing import Any
 import pytest
 from ic.principal import Principal
 
-from factory.installation import LEAST_CYCLES
+from factory.change_flow import EMPTY_ARGUMENT
+from factory.installation import LEAST_CYCLES, STORED_CHUNKS
 from localnet import accounts
 from localnet.canister import Canister, Status
 from localnet.message import OutgoingCall
 from tests.fleet.faults import Fault, Made, Probe
 from tests.fleet.inprocess import InProcess, packed_anew
-from tests.support.actor import Actor
+from tests.support.actor import Actor, init_argument
 from tests.support.builds import Built
 from tests.support.factories import T, Wallet, deploy_factory, publish, set_policy, wish
+from tests.support.network import CallRejected
 from tests.support.rollouts import LOSES, VERSION, outcomes, run
 from tests.support.variants import build_zone_variant
-from tests.support.zones import TEAM, member
+from tests.support.zones import TEAM, member, zone_init
 
 PLAN = {"release": 1001, "canary": 0, "batch": 1, "pause_on_failures": 9}
 OWNER = member(1)
@@ -136,6 +138,122 @@ def test_what_an_owner_did_before_an_installation_or_a_going_back_stands(
     # A snapshot that somebody may want to look into stays where the way back was given up.
     kept = network.snapshots(zone.id, sender=OWNER)
     assert len(kept) == (moment == "load" or act is takes_it_alone)
+
+
+def test_a_zone_is_neither_handed_over_nor_retired_while_its_code_is_installed_and_the_other_way_round(
+    network: InProcess, factory: Actor, zone_build: Built
+):
+    zone = zone_of(factory, zone_build, WORKS, "managed")
+    release, name = factory.call("get_release")["wasm_hash"], zone.id.to_str()
+    argument = init_argument(zone_build.did, zone_init(zone_id=WORKS, cycles_requester_id=factory.id.bytes))
+    wipe = zone.id.bytes, name, release, argument
+    offer = {"canister": zone.id.bytes, "custody": ("shared", None), "owners": [OWNER.bytes]}
+    hold = Hold(network, factory, "stored_chunks")
+    call = factory.submit("reinstall_code", *wipe, sender=TEAM)
+    network.tick()
+    assert hold.struck
+    busy = "the code of this canister is being changed: try again in a minute"
+    assert factory.call("offer_custody", offer, sender=OWNER) == ("err", busy)
+    assert factory.call("retire_child", zone.id.bytes, name, sender=OWNER) == ("err", busy)
+    hold.release()
+    hold.stop()
+    factory.wait("reinstall_code", call)
+
+    hold = Hold(network, factory, "update_settings")
+    call = factory.submit("offer_custody", offer, sender=OWNER)
+    network.tick()
+    assert hold.struck
+    busy = "a transfer of this zone is being carried out: ask again in a few seconds"
+    with pytest.raises(CallRejected, match=busy):
+        factory.call("reinstall_code", *wipe, sender=TEAM)
+    assert factory.call("retire_child", zone.id.bytes, name, sender=OWNER) == ("err", busy)
+    hold.release()
+    assert factory.wait("offer_custody", call) == ("ok", None)
+    assert factory.call("get_zone", zone.id.bytes)["custody"] == ("shared", None)
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+def test_a_snapshot_that_a_change_left_gives_way_to_that_of_the_next(
+    network: InProcess, factory: Actor, zone_build: Built, next_release: bytes, is_deleted: bool
+):
+    zone = zone_of(factory, zone_build, FAILS)
+    digest = publish(factory, next_release, 1001)
+    assert factory.call("accept_release", zone.id.bytes, 1001, sender=OWNER) == ("ok", None)
+    hold = Hold(network, factory, "stop_canister", "stop_canister", "canister_info")
+    assert factory.call("start_rollout", PLAN, sender=TEAM) == ("ok", 1)
+    while not hold.struck:
+        network.advance(SECONDS)
+    installs_another(zone, packed_anew(zone_build.wasm, 3))
+    hold.release()
+    assert outcomes(run(factory), {"zone": zone}) == {"zone": "failed"}
+    (left,) = network.snapshots(zone.id, sender=OWNER)
+    assert change_of(factory, zone)["snapshot"] == left["id"]
+    if is_deleted:
+        network.delete_snapshot(zone.id, left["id"], sender=OWNER)
+    assert factory.call("upgrade_code", zone.id.bytes, digest, EMPTY_ARGUMENT, sender=TEAM) is None
+    assert zone.call("get_version") == 1001
+    assert network.snapshots(zone.id, sender=OWNER) == []
+
+
+def test_a_zone_whose_code_somebody_else_changes_has_its_turn_afterwards(
+    network: InProcess, factory: Actor, zone_build: Built, next_release: bytes
+):
+    zones = {end: zone_of(factory, zone_build, ZONE_ID + end, "managed") for end in "123"}
+    publish(factory, next_release, 1001)
+    hold = Hold(network, factory, "stop_canister")
+    assert factory.call("start_rollout", {**PLAN, "canary": 1}, sender=TEAM) == ("ok", 1)
+    while not hold.struck:
+        network.advance(1)
+    assert factory.call("abort_rollout", sender=TEAM) == ("ok", None)
+    assert factory.call("start_rollout", {**PLAN, "batch": 3}, sender=TEAM) == ("ok", 2)
+    for _ in range(9):
+        network.advance(SECONDS)
+    told = factory.call("get_rollout", None, 9)
+    assert (told["state"], outcomes(told, zones)) == (("running", None), {"2": "upgraded", "3": "upgraded"})
+    hold.release()
+    told = run(factory)
+    # The first rollout, aborted, brought what it had begun to its end.
+    assert (told["state"], outcomes(told, zones)) == (
+        ("done", None),
+        {"1": "current", "2": "upgraded", "3": "upgraded"},
+    )
+    assert [zone.call("get_version") for zone in zones.values()] == [1001] * 3
+
+
+def test_installations_that_find_the_chunk_store_full_go_one_after_the_other(
+    network: InProcess, factory: Actor, zone_build: Built, next_release: bytes
+):
+    zones = {end: zone_of(factory, zone_build, ZONE_ID + end, "managed") for end in "123"}
+    publish(factory, next_release, 1001)
+    stored = network.ic.canisters[factory.id.bytes].chunks
+    stored.clear()
+    for number in range(STORED_CHUNKS):
+        stored[number.to_bytes(32, "big")] = b""
+    calls = Probe(network, factory.id.bytes)
+    calls._site_of = lambda _, call: call.method  # type: ignore[method-assign]
+    assert factory.call("start_rollout", {**PLAN, "batch": 3}, sender=TEAM) == ("ok", 1)
+    network.tick()
+    # Beside the rollout a creation needs its place, too.
+    zones["4"] = zone_of(factory, zone_build, ZONE_ID + "4", "managed")
+    told = run(factory)
+    assert set(outcomes(told, zones).values()) <= {"upgraded", "current"}
+    assert [zone.call("get_version") for zone in zones.values()] == [1001] * 4
+    assert [made.method for made in calls.calls].count("clear_chunk_store") == 1
+
+
+def test_an_upgrade_to_what_runs_already_clears_a_flag_that_a_change_left(
+    network: InProcess, factory: Actor, zone_build: Built
+):
+    zone = zone_of(factory, zone_build, WORKS, "managed")
+    release = factory.call("get_release")["wasm_hash"]
+    for restoring in (False, True):
+        flag = {"on": True, "restoring": restoring}
+        assert zone.call("set_maintenance", flag, sender=factory.id)[0] == "ok"
+    network.advance(3_600)
+    assert zone.call("get_health", sender=factory.id)["maintenance_until"] is not None
+    assert factory.call("upgrade_code", zone.id.bytes, release, EMPTY_ARGUMENT, sender=TEAM) is None
+    assert zone.call("get_health", sender=factory.id)["maintenance_until"] is None
+    assert change_of(factory, zone)["outcome"] == ("current", None)
 
 
 def test_a_shared_zone_that_its_owner_stopped_is_left_alone(

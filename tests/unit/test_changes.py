@@ -281,6 +281,19 @@ def test_of_many_long_faults_the_first_and_the_last_stay_readable():
     assert len(again) <= steps.MAX_FAULT_BYTES
 
 
+def test_what_a_call_brought_is_not_waited_with_before_it_is_installed():
+    _, change = stepping(steps.FUEL)
+    assert change.may_wait()
+    change.flags |= steps.BROUGHT
+    waiting = []
+    for step in steps.STEP_NAMES:
+        change.step = step
+        if change.may_wait():
+            waiting.append(step)
+    assert min(step for step in waiting if step != steps.ENDED) == steps.INSTALL
+    assert {steps.CHECK, steps.HOLD} <= set(waiting)
+
+
 @given(st.lists(ends, max_size=40), st.integers(0, 5), st.integers(1, 10), st.integers(1, 4))
 def test_a_rollout_takes_canaries_alone_and_pauses_when_enough_failed(sequence, canary, batch, pause_on_failures):
     rollout = Rollout(1, 1001, NEW, 5)
@@ -358,7 +371,7 @@ def test_custody_and_consent():
     child.custody = SHARED
     assert "accept_release" in rollouts.custody_fault(child, CHILD, NEW)
     rollouts.accept(CHILD, NEW, b"owner")
-    assert "accept_release" in rollouts.custody_fault(child, CHILD, NEW)
+    assert "accept_release" in rollouts.custody_fault(child, CHILD, NEW), "he is an owner no more"
     child.owners = [b"owner"]
     assert rollouts.custody_fault(child, CHILD, NEW) == ""
     assert "accept_release" in rollouts.custody_fault(child, CHILD, OLD)
@@ -382,4 +395,4 @@ def test_the_release_that_is_rolled_out_is_in_use_until_that_is_over():
 def test_a_plan_is_within_bounds():
     assert plan_fault(1, 0, 1) == "batch is from 1 to 10, got 0"
     assert plan_fault(1_001, 1, 1) == "canary is at most 1000, got 1001"
-    assert plan_fault(1, 1, 0) == "pause_on_failures is at least 1, got 0"
+    assert plan_fault(1, 1, 0) == "pause_on_failures is from 1 to 4294967295, got 0"

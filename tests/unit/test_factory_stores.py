@@ -147,6 +147,32 @@ def test_a_retired_releases_code_goes_and_its_record_stays():
     assert store.publish(first, 9, "", 5).endswith("is published as version 1")
 
 
+def test_a_release_whose_code_gave_way_to_newer_ones_is_taken_again():
+    store = release_store()
+    digests = []
+    for version in range(1, MAX_KEPT + 2):
+        digests.append(upload(store, bytes([version]) * 100 + b"end", 100, now=version))
+        assert store.publish(digests[-1], version, "", version) == ""
+    gone = store.entry(digests[0])
+    assert gone is not None
+    assert (gone.version, gone.bytes, gone.retired_at, gone.kept()) == (1, 103, 0, 0)
+    other = store.add_chunk(digests[0], 0, b"other", 10)
+    assert other.startswith(f"chunk 0 of release 1 has SHA-256 {hashlib.sha256(bytes([1]) * 100).hexdigest()}, got ")
+    assert store.add_chunk(digests[0], 0, bytes([1]) * 100, 10) == ""
+    half = store.entry(digests[0])
+    assert half is not None
+    assert (half.chunks, half.kept()) == (1, 0)
+    assert store.add_chunk(digests[0], 1, b"end", 2 * UPLOAD_LIFETIME) == ""
+    whole = store.entry(digests[0])
+    assert whole is not None
+    assert (whole.kept(), whole.bytes, whole.version) == (2, 103, 1)
+    assert "is published and complete" in store.add_chunk(digests[0], 2, b"more", 10)
+    assert store.publish(digests[0], 1, "", 11) == ""
+    current = store.current()
+    assert current is not None
+    assert current[0] == digests[-1], "what new zones get stays"
+
+
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["upload", "publish", "retire"]), st.integers(0, 12)), max_size=60))
 def test_what_was_published_is_known_for_ever_and_room_is_bounded(sequence):
