@@ -147,7 +147,7 @@ class Server:
 
     def processor_seconds(self) -> float:
         """Processor time it has used."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
@@ -159,11 +159,11 @@ def server(*options: str) -> Iterator[Server]:
         started = time.perf_counter()
         process = subprocess.Popen([sys.executable, "-m", "localnet", "--port-file", str(port_file), *options])
         try:
-            while not (port_file.exists() and "\n" in port_file.read_text()):
+            while not (port_file.exists() and "\n" in port_file.read_text(encoding="utf-8")):
                 if process.poll() is not None:
                     raise SystemExit("localnet did not start")
                 time.sleep(0.002)
-            port = int(port_file.read_text())
+            port = int(port_file.read_text(encoding="utf-8"))
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
             connection.request("GET", "/instances")
             connection.getresponse().read()
@@ -388,7 +388,9 @@ def _send_all(port: int, path: str, requests: list[bytes], clients: int) -> tupl
 
 def resident_bytes() -> int:
     """Memory of this process that is in use; pages it shares count in part."""
-    fields = dict(line.split(":", 1) for line in Path("/proc/self/smaps_rollup").read_text().splitlines()[1:])
+    fields = dict(
+        line.split(":", 1) for line in Path("/proc/self/smaps_rollup").read_text(encoding="utf-8").splitlines()[1:]
+    )
     return int(fields["Pss"].split()[0]) * 1024
 
 

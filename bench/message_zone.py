@@ -154,10 +154,10 @@ def origin(seed: int, *, name: str = "zone") -> dict[str, Any]:
     """What a result must say to be repeated: seed, commit, and the zone's or factory's manifest with its hashes."""
     artifact = zone_artifact() if name == "zone" else canister_build.build(name, builder="template")
     git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
-    return {"seed": seed, "commit": commit or None, name: json.loads(artifact.manifest.read_text())}
+    commit = subprocess.run(git, capture_output=True, encoding="utf-8", check=False).stdout.strip()
+    return {"seed": seed, "commit": commit or None, name: json.loads(artifact.manifest.read_text(encoding="utf-8"))}
 
 
 def save(name: str, result: dict[str, Any]) -> None:
     """Keeps a result in `bench/results`."""
-    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -105,7 +105,8 @@ def _run(command: list[str], folder: Path, environment: dict[str, str]) -> None:
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             check=False,
         )
     except OSError as error:

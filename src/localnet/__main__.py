@@ -99,13 +99,13 @@ def claim(port_file: Path) -> bool:
     try:
         port_file.touch(exist_ok=False)
     except FileExistsError:
-        text = port_file.read_text().strip()
+        text = port_file.read_text(encoding="utf-8").strip()
         if not text.isdigit():
             # Another server is just starting.
             return False
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", int(text)), timeout=1):
             return False
-        port_file.write_text("")
+        port_file.write_text("", encoding="utf-8")
     return True
 
 

@@ -162,7 +162,7 @@ class ModuleCache:
     def _turn(self, path: Path) -> Iterator[None]:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            lock = (self._folder / f"{path.name[:2]}.lock").open("w")
+            lock = (self._folder / f"{path.name[:2]}.lock").open("w", encoding="utf-8")
         except OSError:
             yield
             return

@@ -133,7 +133,7 @@ class LocalServer:
         server = uvicorn.Server(config)
         if port_file is not None:
             partial = port_file.with_name(port_file.name + ".partial")
-            partial.write_text(f"{listener.getsockname()[1]}\n")
+            partial.write_text(f"{listener.getsockname()[1]}\n", encoding="utf-8")
             partial.replace(port_file)
         watch = asyncio.create_task(self._watch(server))
         try:

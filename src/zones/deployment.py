@@ -82,7 +82,7 @@ def build(name: str, builder: str) -> Built:
         artifact = canister_build.build(name, builder=builder)
     except canister_build.BuildError as error:
         raise UserError(f"{name} can't be built: {error}", f"see `python -m canister_build {name}`") from error
-    version = json.loads(artifact.manifest.read_text())["version"]
+    version = json.loads(artifact.manifest.read_text(encoding="utf-8"))["version"]
     if version is None:
         raise UserError(f"the source of {name} has no version", "give it a constant VERSION")
     return Built(artifact.wasm_gz.read_bytes(), version)

@@ -36,7 +36,7 @@ def page(report: FleetReport) -> str:
         _runways(report),
         _zones(report),
     ]
-    style = files("zones").joinpath("fleet_report.css").read_text()
+    style = files("zones").joinpath("fleet_report.css").read_text(encoding="utf-8")
     return f"""<!doctype html>
 <html lang="en">
 <head>

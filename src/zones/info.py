@@ -52,7 +52,7 @@ class Sources:
 def local_build() -> bytes | None:
     """Return the module hash of the zone canister that was built in this folder, None for none."""
     try:
-        return bytes.fromhex(json.loads(BUILD_MANIFEST.read_text())["wasm_gz_sha256"])
+        return bytes.fromhex(json.loads(BUILD_MANIFEST.read_text(encoding="utf-8"))["wasm_gz_sha256"])
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -64,7 +64,7 @@ class Roles:
     def load(cls, path: Path) -> Roles:
         """Read the roles file; raises UserError with what is wrong in it."""
         try:
-            raw = json.loads(path.read_text()) if path.exists() else {}
+            raw = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
             zones = {
                 checks.zone_id(zone): {
                     "token": entry.get("token"),
@@ -84,7 +84,9 @@ class Roles:
         """Write the roles file in one step, so that a running server never sees half of it."""
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_suffix(".new")
-        draft.write_text(json.dumps({"zones": self.zones, "identities": self.identities}, indent=2) + "\n")
+        draft.write_text(
+            json.dumps({"zones": self.zones, "identities": self.identities}, indent=2) + "\n", encoding="utf-8"
+        )
         draft.replace(path)
 
     def role(self, zone_id: str, address: bytes) -> int:
@@ -256,7 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
     if options.port_file:
-        options.port_file.write_text(f"{server.port}\n")
+        options.port_file.write_text(f"{server.port}\n", encoding="utf-8")
     print(f"membership contract on http://127.0.0.1:{server.port}/", flush=True)
     server.serve_forever(poll_interval=0.1)
     server.server_close()

@@ -109,7 +109,7 @@ def _end_with_parent() -> None:
 
 def _read_port(port_file: Path) -> int | None:
     try:
-        text = port_file.read_text()
+        text = port_file.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
     return int(text) if text.endswith("\n") else None
@@ -120,14 +120,14 @@ def _started(pid: int) -> str:
     status = Path(f"/proc/{pid}/stat")
     if Path("/proc/self/stat").exists():
         try:
-            fields = status.read_text().rpartition(")")[2].split()
+            fields = status.read_text(encoding="utf-8").rpartition(")")[2].split()
         except OSError:
             return ""
         return "" if fields[0] in "ZX" else fields[19]  # state and start time in ticks since boot, proc(5)
-    listed = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    listed = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, encoding="utf-8", check=False)
     return listed.stdout.strip()
 
 
 def _tail(log: Path, lines: int = 3) -> str:
-    text = log.read_text(errors="replace").strip()
+    text = log.read_text(encoding="utf-8", errors="replace").strip()
     return " | ".join(text.splitlines()[-lines:]) or "it printed nothing"

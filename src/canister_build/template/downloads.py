@@ -91,7 +91,7 @@ def mirror() -> str:
     wanted = "$(REPO_URI)|$(RELEASE)|$(COMPONENT)|$(CREATED_BY)"
     try:
         listed = subprocess.run(
-            ["apt-get", "indextargets", "--format", wanted], capture_output=True, text=True, check=True
+            ["apt-get", "indextargets", "--format", wanted], capture_output=True, encoding="utf-8", check=True
         ).stdout
     except (OSError, subprocess.CalledProcessError) as error:
         raise TemplateError(_no_apt(str(error))) from error
@@ -117,7 +117,7 @@ def _download(pin: Pin, workshop: Workshop, folder: Path) -> None:
     # The hash pinned above is what is trusted; an older Debian may lack the keys of this suite.
     lines = [f"{kind} [trusted=yes] {address} {SUITE} main" for kind in ("deb", "deb-src")]
     sources = private / "sources.list"
-    sources.write_text("\n".join(lines) + "\n")
+    sources.write_text("\n".join(lines) + "\n", encoding="utf-8")
     options = [
         f"Dir::Etc::sourcelist={sources}",
         "Dir::Etc::sourceparts=/dev/null",

@@ -19,7 +19,7 @@ _POLL_S = 0.5
 def held(path: Path, waiting: Callable[[str], None]) -> Iterator[None]:
     """Holds the lock; while another process has it, calls `waiting` once with its description and waits."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
+    with path.open("a+", encoding="utf-8") as file:
         told = False
         while True:
             try:

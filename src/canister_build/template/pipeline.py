@@ -85,7 +85,7 @@ class Workshop:
 
     def note(self, text: str) -> None:
         """A line in the log."""
-        with self.log.open("a") as log:
+        with self.log.open("a", encoding="utf-8") as log:
             log.write(text + "\n")
 
 
@@ -177,7 +177,7 @@ def _run(stage: Stage, cache: Path, stopped: threading.Event) -> None:
         path.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
-    log.write_text(f"# {stage.title}, {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
+    log.write_text(f"# {stage.title}, {time.strftime('%Y-%m-%d %H:%M:%S')}\n", encoding="utf-8")
     needs = {needed.name: stage_folder(cache, needed) for needed in stage.needs}
     try:
         stage.work(Workshop(partial, needs, log, cache / "downloads", stopped))

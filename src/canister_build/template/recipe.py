@@ -175,7 +175,9 @@ class _Steps:
         options += ["--disable-shared", "--disable-test-modules", "--without-ensurepip", "--disable-ipv6"]
         options += ["--with-pymalloc", "--without-doc-strings"]
         shop.run(["../cpython/configure", *options], build, env)
-        (build / "Modules/Setup.local").write_text("*disabled*\n" + "\n".join(DISABLED_MODULES) + "\n")
+        (build / "Modules/Setup.local").write_text(
+            "*disabled*\n" + "\n".join(DISABLED_MODULES) + "\n", encoding="utf-8"
+        )
         freezer = shop.needs["freezer"] / "freeze_module"
         freeze = [f"FREEZE_MODULE{suffix}={freezer}" for suffix in ("", "_BOOTSTRAP")]
         freeze += ["FREEZE_MODULE_DEPS=", "FREEZE_MODULE_BOOTSTRAP_DEPS="]
@@ -218,7 +220,7 @@ class _Steps:
         """Freezes the Python modules, compiles the C between, links it all, and checks the result."""
         include = shop.needs["python"] / "include"
         clang = shop.needs["wasi-libc"] / "clang"
-        (shop.out / "frozen.c").write_text(self._frozen(shop))
+        (shop.out / "frozen.c").write_text(self._frozen(shop), encoding="utf-8")
         compile_ = [
             clang,
             "-c",
@@ -259,7 +261,9 @@ class _Steps:
             header = shop.out / "frozen.h"
             shop.run([shop.needs["freezer"] / "freeze_module", name, path, header])
             # CPython has arrays of these names for modules it freezes as well.
-            arrays.append(header.read_text().replace("const unsigned char", "static const unsigned char"))
+            arrays.append(
+                header.read_text(encoding="utf-8").replace("const unsigned char", "static const unsigned char")
+            )
             header.unlink()
             symbol = "_Py_M__" + name.replace(".", "_")
             is_package = int(path.name == "__init__.py")
@@ -285,5 +289,5 @@ def _jobs() -> str:
 
 
 def _script(path: Path, line: str) -> None:
-    path.write_text(f"#!/bin/sh\n{line}\n")
+    path.write_text(f"#!/bin/sh\n{line}\n", encoding="utf-8")
     path.chmod(0o755)

@@ -63,7 +63,7 @@ def _program(name: str) -> Path:
 
 def _asked(program: Path, *arguments: str) -> str:
     try:
-        return subprocess.run([program, *arguments], capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run([program, *arguments], capture_output=True, encoding="utf-8", check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError) as error:
         raise TemplateError(f"{program} cannot be run: {error}. {_remedy()}") from error
 
