@@ -146,7 +146,10 @@ class _Encoder:
             for _, label, of in kind.fields:
                 if label not in value and of.kind != "opt":
                     raise CandidError(f"field {label} is missing")
-                self.value(of, value.get(label), out)
+                try:
+                    self.value(of, value.get(label), out)
+                except CandidError as error:
+                    raise CandidError(f"{label}: {error}") from error
         elif name == "variant":
             for position, (_, label, of) in enumerate(kind.fields):
                 if label == value[0]:
@@ -160,7 +163,10 @@ class _Encoder:
         elif name == "principal":
             out.append(b"\x01" + uleb(len(value)) + value)
         elif name == "text":
-            data = value.encode()
+            try:
+                data = value.encode()
+            except UnicodeEncodeError as error:
+                raise CandidError(f"{value!r} is no Unicode text") from error
             out.append(uleb(len(data)) + data)
         elif name == "nat":
             out.append(uleb(value))
@@ -170,7 +176,8 @@ class _Encoder:
             try:
                 out.append(struct.pack(_FIXED[name], value))
             except struct.error as error:
-                raise CandidError(f"{value!r} does not fit {name}") from error
+                holds = f": 0 to {(1 << 8 * struct.calcsize(_FIXED[name])) - 1}" if name.startswith("nat") else ""
+                raise CandidError(f"{value!r} does not fit {name}{holds}") from error
 
 
 def encode(types: Sequence[Type], values: Sequence[Any]) -> bytes:

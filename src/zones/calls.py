@@ -18,7 +18,7 @@ from typing import Any
 from localnet import candid
 from localnet.candid import Type
 from zones.agent import Agent
-from zones.errors import NetworkError, RejectedError
+from zones.errors import RejectedError, ReplyError, UserError
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,11 @@ class Method:
     query: bool = False
 
     def __call__(self, agent: Agent, canister: bytes, *values: Any, effective: bytes | None = None) -> Any:
-        """Call it; returns its result, None when it has none. Raises RejectedError and NetworkError."""
-        argument = candid.encode(self.arguments, values)
+        """Call it; returns its result, None when it has none.
+
+        Raises UserError for a value that its type does not hold, RejectedError and NetworkError.
+        """
+        argument = encoded(self.name, self.arguments, values)
         if self.query:
             reply = agent.query(canister, self.name, argument)
         else:
@@ -40,15 +43,23 @@ class Method:
         return self.read(reply)
 
     def read(self, reply: bytes) -> Any:
-        """Return the result in a reply, None when the method has none; raises NetworkError."""
+        """Return the result in a reply, None when the method has none; raises ReplyError."""
         try:
             results = candid.decode(reply, self.results)
         except candid.CandidError as error:
-            raise NetworkError(
+            raise ReplyError(
                 f"{self.name}: the reply is not of the expected type: {error}",
                 "does the canister have another version, or is it another canister?",
             ) from error
         return results[0] if results else None
+
+
+def encoded(what: str, types: Sequence[Type], values: Sequence[Any]) -> bytes:
+    """Return what a call carries; `what` names it. Raises UserError for a value that its type does not hold."""
+    try:
+        return candid.encode(types, values)
+    except candid.CandidError as error:
+        raise UserError(f"{what} takes no such value: {error}") from error
 
 
 def ok_or_raise(method: str, result: tuple[str, Any]) -> Any:

@@ -38,6 +38,10 @@ class NetworkError(ZonesError):
     exit_code = 2
 
 
+class ReplyError(NetworkError):
+    """A canister answered something else than its interface says: its code is another one."""
+
+
 class RejectedError(ZonesError):
     """The network or a canister refused the call.
 

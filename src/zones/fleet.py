@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from localnet.principal import from_text, to_text
-from zones.agent import IcAgent
+from zones.agent import Agent, IcAgent
 from zones.battery import Battery
-from zones.errors import RejectedError
+from zones.errors import RejectedError, ReplyError
 from zones.factory import Factory
 from zones.readings import Readings
 from zones.rollouts import EMPTY_ARGUMENT, Rollouts
@@ -121,12 +121,15 @@ def ask_all(agent: IcAgent, rows: Sequence[dict[str, Any]], progress: Progress) 
     return at_once(lambda row: {**row, **ask(agent, row["canister"])}, rows, progress)
 
 
-def ask(agent: IcAgent, canister: str) -> dict[str, Any]:
-    """Return what a zone canister says of itself now: version and cycles, or `fault` where it does not answer."""
+def ask(agent: Agent, canister: str) -> dict[str, Any]:
+    """Return what a zone canister says of itself now: version and cycles, or `fault` where it does not answer.
+
+    Foreign code may answer anything: that is a fault, too. A network that is away is none: raises NetworkError.
+    """
     zone = Zone(agent, from_text(canister))
     try:
         return {"zone_id": zone.zone_id(), "version": zone.version(), "cycles": zone.cycles(), "fault": None}
-    except RejectedError as error:
+    except (RejectedError, ReplyError) as error:
         return {"version": None, "fault": error.message}
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from localnet import candid as c
 from zones.agent import MAX_INGRESS_BYTES
+from zones.calls import encoded
 from zones.errors import UserError
 from zones.factory import Factory
 
@@ -87,7 +88,10 @@ def of_wasm(factory: Factory, wasm: bytes) -> Code:
 
 
 def zone_argument(factory: bytes, zone_id: str, rpc_host: str, rpc_path: str, call_token: bytes | None) -> bytes:
-    """Return what a zone canister is installed with: its contract, and the factory that it asks for cycles."""
+    """Return what a zone canister is installed with: its contract, and the factory that it asks for cycles.
+
+    Raises UserError for a text that is none.
+    """
     record = {
         "zone_id": zone_id,
         "rpc_host": rpc_host,
@@ -95,4 +99,4 @@ def zone_argument(factory: bytes, zone_id: str, rpc_host: str, rpc_path: str, ca
         "cycles_requester_id": factory,
         "call_token": call_token,
     }
-    return c.encode([_ZONE_INIT], [record])
+    return encoded("a zone", [_ZONE_INIT], [record])
