@@ -6,11 +6,11 @@ Not for what a single command shows. Reads only; children are asked a few at a t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any
 
 from localnet.principal import from_text, to_text
 from zones.agent import Agent, IcAgent
+from zones.background import Progress, at_once
 from zones.battery import Battery
 from zones.errors import RejectedError, ReplyError
 from zones.factory import Factory
@@ -19,15 +19,6 @@ from zones.rollouts import EMPTY_ARGUMENT, Rollouts
 from zones.tables import NS, iso
 from zones.zone import Zone
 from zones.zone_index import RETIRED, ZoneIndex
-
-AT_ONCE = 4
-"""How many zones are asked at the same time."""
-
-Progress = Callable[[int, int], None]
-"""Called with (done, in all)."""
-_Item = TypeVar("_Item")
-_Found = TypeVar("_Found")
-
 
 TROUBLE = ("stopped", "deleted", "unreachable")
 """States of a zone canister that somebody should look at."""
@@ -104,16 +95,6 @@ def burn_of(child: dict[str, Any]) -> int | None:
 def is_trouble(row: dict[str, Any]) -> bool:
     """Return whether somebody should look at a zone canister."""
     return row["state"] in TROUBLE or row["code"] == "foreign" or row.get("fault") is not None
-
-
-def at_once(work: Callable[[_Item], _Found], items: Sequence[_Item], progress: Progress) -> list[_Found]:
-    """Return what work makes of each item, a few at the same time, in the order of the items."""
-    found = []
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        for done, one in enumerate(pool.map(work, items)):
-            progress(done, len(items))
-            found.append(one)
-    return found
 
 
 def ask_all(agent: IcAgent, rows: Sequence[dict[str, Any]], progress: Progress) -> list[dict[str, Any]]:

@@ -5,15 +5,14 @@ Not for the page itself (`fleet_page`). Queries only.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from localnet.principal import from_text
 from zones import fleet
+from zones.background import Progress, at_once
 from zones.battery import Battery
 from zones.factory import Factory
-from zones.fleet import AT_ONCE, Progress
 from zones.readings import Readings
 
 
@@ -44,12 +43,7 @@ def collect(
     progress: Progress,
 ) -> FleetReport:
     """Read a report on `zones` (see `fleet.children`) at the time `now` (s); histories are read a few at a time."""
-    histories = {}
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        read = pool.map(lambda zone: readings.child_history(from_text(zone["canister"])), zones)
-        for done, (zone, history) in enumerate(zip(zones, read, strict=True)):
-            progress(done, len(zones))
-            histories[zone["canister"]] = history
+    read = at_once(lambda zone: readings.child_history(from_text(zone["canister"])), zones, progress)
     return FleetReport(
         network=network,
         made_at=now,
@@ -58,5 +52,5 @@ def collect(
         alerts=[fleet.alert_row(alert) for alert in battery.alerts(open_only=True)],
         history=readings.history(),
         zones=zones,
-        zone_histories=histories,
+        zone_histories={zone["canister"]: history for zone, history in zip(zones, read, strict=True)},
     )

@@ -11,6 +11,7 @@ import httpx
 
 from localnet.principal import from_text
 from zones import checks, fleet, info
+from zones.background import at_once
 from zones.commands import Add, Subparsers, root_keys
 from zones.commands.fleet_desk import Desk, counting
 from zones.context import ATTENTION, Context, Result, checked
@@ -74,9 +75,7 @@ def _info(context: Context) -> Result:
             client,
             {"0x" + identity.address.hex(): name for name, identity in context.state.identities().items()},
         )
-        rows = fleet.at_once(
-            lambda canister: info.row(sources, canister, desk.index.zone(canister)), canisters, progress
-        )
+        rows = at_once(lambda canister: info.row(sources, canister, desk.index.zone(canister)), canisters, progress)
     strange = any(row["fault"] or row["node_fault"] or row["code"] in ("foreign", "none") for row in rows)
     none = "the factory has no zones yet"
     return desk.listing("zones", Table(_COLUMNS, rows), none, exit_code=ATTENTION if strange else 0)
