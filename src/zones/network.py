@@ -20,7 +20,7 @@ from zones.errors import UserError
 from zones.identity import Anonymous
 from zones.membership import Roles
 from zones.processes import Running
-from zones.state import State
+from zones.state import State, record_of
 
 DEFAULT_PORT = 4943
 """The port dfx's local network has, too: tools find either there."""
@@ -62,7 +62,8 @@ def resolve(state: State, named: str) -> str:
     if named == "ic":
         return IC_URL
     if named == "local":
-        return state.network().get("url", f"http://127.0.0.1:{DEFAULT_PORT}")
+        local = find(state)
+        return f"http://127.0.0.1:{DEFAULT_PORT}" if local is None else local.url
     try:
         url = httpx.URL(named.rstrip("/"))
     except (httpx.InvalidURL, ValueError) as error:
@@ -78,9 +79,8 @@ def find(state: State) -> LocalNetwork | None:
     if not record:
         return None
     try:
-        return LocalNetwork(
-            **{**record, "localnet": Running(**record["localnet"]), "membership": Running(**record["membership"])}
-        )
+        both = {name: record_of(Running, record[name]) for name in ("localnet", "membership")}
+        return record_of(LocalNetwork, {**record, **both})
     except (KeyError, TypeError) as error:
         raise UserError(f"{state.network_file} is no record of a network: {error}", "remove it") from error
 

@@ -22,7 +22,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_origin, get_type_hints
 
 from zones import checks
 from zones.encryption import ZoneKey
@@ -31,6 +31,7 @@ from zones.identity import Identity
 
 DEFAULT_FOLDER = ".zones"
 STATE_VARIABLE = "ZONES_STATE"
+_Record = TypeVar("_Record")
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,10 @@ class State:
 
     def factory(self, url: str) -> str | None:
         """Return the principal of the factory deployed to the network at `url`."""
-        return self._deployment(url).get("factory")
+        factory = self._deployment(url).get("factory")
+        if not isinstance(factory, str | None):
+            raise UserError(f"{self._deployments_file} holds no factory: {factory!r}", "mend or remove it")
+        return factory
 
     def set_factory(self, url: str, canister: str) -> None:
         """Keep the factory's principal."""
@@ -118,7 +122,7 @@ class State:
     def zones(self, url: str) -> list[ZoneRecord]:
         """Return the zones made on the network at `url`, oldest first."""
         try:
-            return [ZoneRecord(**record) for record in self._deployment(url).get("zones", [])]
+            return [record_of(ZoneRecord, record) for record in self._deployment(url).get("zones", [])]
         except TypeError as error:
             raise UserError(f"{self._deployments_file} holds no zones: {error}", "mend or remove it") from error
 
@@ -166,7 +170,7 @@ class State:
         """Write a JSON file of this folder in one step."""
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         draft = path.with_suffix(f".{os.getpid()}.new")
-        draft.write_text(json.dumps(content, indent=2) + "\n")
+        draft.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         draft.replace(path)
 
     def _deployment(self, url: str) -> dict[str, Any]:
@@ -183,7 +187,7 @@ class State:
     def read(self, path: Path) -> dict[str, Any]:
         """Return what a JSON file of this folder holds, nothing where there is none."""
         try:
-            content = json.loads(path.read_text())
+            content = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:
@@ -191,6 +195,16 @@ class State:
         if not isinstance(content, dict):
             raise UserError(f"{path} holds no JSON object", "mend or remove it")
         return content
+
+
+def record_of(kind: type[_Record], content: Any) -> _Record:
+    """Return the dataclass that a JSON file holds; raises TypeError where a field is missing or of another type."""
+    record = kind(**content)
+    for name, declared in get_type_hints(kind).items():
+        value = getattr(record, name)
+        if not isinstance(value, get_origin(declared) or declared):
+            raise TypeError(f"{name} is {value!r}")
+    return record
 
 
 def _key_name(root_key: bytes) -> str:

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from zones.errors import UserError
-from zones.state import State
+from zones.state import State, record_of
 
 ENDLESS = 2**64
 """End of a maintenance flag that does not end by itself."""
+KEPT = ("installation_id", "layout", "messages", "first_id", "last_id", "members")
+"""What an upgrade must leave as it is."""
 
 
 @dataclass
@@ -50,9 +52,16 @@ class Journal:
     def load(self) -> Entry | None:
         """Return the upgrade that was begun and not ended; raises UserError for a file that holds none."""
         record = self._state.read(self._path)
+        if not record:
+            return None
         try:
-            return Entry(**record) if record else None
-        except TypeError as error:
+            entry = record_of(Entry, record)
+            for digits in (entry.wasm_hash, entry.former_hash, entry.snapshot):
+                bytes.fromhex(digits)
+            if entry.before and not entry.before.keys() >= {*KEPT, "version"}:
+                raise ValueError(f"before is {entry.before!r}")
+            return entry
+        except (TypeError, ValueError) as error:
             raise UserError(f"{self._path} holds no upgrade: {error}", "remove it") from error
 
     def keep(self, entry: Entry) -> None:
@@ -67,7 +76,7 @@ class Journal:
     def held(self) -> Iterator[None]:
         """Keep other processes from the same upgrade; raises UserError where one is at it."""
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with self._path.with_suffix(".lock").open("a") as file:
+        with self._path.with_suffix(".lock").open("a", encoding="utf-8") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:

@@ -18,9 +18,9 @@ from localnet import candid as c
 from zones import management
 from zones.agent import Agent
 from zones.calls import Method, ok_or_raise
-from zones.errors import RejectedError, UserError, ZonesError
+from zones.errors import RejectedError, ReplyError, UserError, ZonesError
 from zones.factory import Factory
-from zones.upgrade_journal import ENDLESS, Entry, Journal
+from zones.upgrade_journal import ENDLESS, KEPT, Entry, Journal
 
 FLAG_MARGIN_SECONDS = 60
 """How long before the maintenance flag ends by itself nothing is taken back any more."""
@@ -48,8 +48,6 @@ _HEALTH = Method(
 _REFRESH = Method("refresh_controllers", [], [c.record()])
 MOST_REFRESHES = 6
 """How often a zone is told to read who controls it, a second apart."""
-KEPT = ("installation_id", "layout", "messages", "first_id", "last_id", "members")
-"""What an upgrade must leave as it is."""
 
 Progress = Callable[[str], None]
 """Called with what is being done."""
@@ -157,8 +155,12 @@ class _Upgrade:
         return self._end(fault)
 
     def finish(self) -> Upgraded | None:
-        """Bring an upgrade that was interrupted to its end; None where the zone runs what it ran before."""
+        """Bring an upgrade that was interrupted to its end; None where it changed nothing, or the change was undone."""
         entry = self._entry
+        if not entry.before:
+            self._progress("that upgrade had not changed anything yet")
+            self._clear("it got no further than the flag, which may not have been set, or be another's")
+            return None
         status = management.canister_status(self._agent, self._canister)
         module = (status["module_hash"] or b"").hex()
         self._find_snapshot()
@@ -244,7 +246,7 @@ class _Upgrade:
         """Let members in, delete the snapshot: the upgrade is over."""
         try:
             _SET_MAINTENANCE(self._agent, self._canister, {"on": False, "restoring": False})
-        except RejectedError:
+        except (RejectedError, ReplyError):
             if not fault:  # code that does not work can't be told; the flag ends by itself
                 raise
         left = [found.hex() for found in management.snapshots(self._agent, self._canister)]
