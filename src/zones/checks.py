@@ -17,6 +17,9 @@ SHA256_BYTES = 32
 _ZONE_ID = re.compile(r"0x[0-9a-fA-F]{40}\Z")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?\Z")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
+_MOST_DIGITS = 78
+"""Digits of the largest number there is here, a role: 2**256 - 1."""
+_DIGITS = re.compile(rf"[0-9]{{1,{_MOST_DIGITS}}}\Z")
 _SIZES = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _SECONDS = {"m": 60, "h": 3_600, "d": 86_400}
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
@@ -28,6 +31,14 @@ def principal(text: str) -> bytes:
         return from_text(text)
     except ValueError as error:
         raise UserError(f"{text!r} is no principal", "a principal looks like rwlgt-iiaaa-aaaaa-aaaaa-cai") from error
+
+
+def party(text: str) -> bytes:
+    """Return the principal of a caller or a canister: any but the management canister's, which is neither."""
+    found = principal(text)
+    if not found:
+        raise UserError(f"{text!r} is the management canister", "name who calls, or a canister of somebody's")
+    return found
 
 
 def zone_id(text: str) -> str:
@@ -171,13 +182,23 @@ def _positive_nat32(text: str, what: str, hint: str) -> int:
 
 def whole(text: str) -> int:
     """Return a whole number of at least 0."""
-    if not text.isdecimal():
-        raise UserError(f"{text!r} is no whole number")
-    return int(text)
+    return _number(text, 0, "no whole number")
 
 
 def positive(text: str) -> int:
     """Return a whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise UserError(f"{text!r} is no whole number above 0")
+    return _number(text, 1, "no whole number above 0")
+
+
+def entries(text: str) -> int:
+    """Return how many entries of a log are wanted: 1 to 2**32 - 1."""
+    found = positive(text)
+    if found >= 2**32:
+        raise UserError(f"{text!r} are more entries than a log has", f"write a whole number from 1 to {2**32 - 1}")
+    return found
+
+
+def _number(text: str, least: int, what: str) -> int:
+    if not _DIGITS.match(text) or int(text) < least:
+        raise UserError(f"{text[:_MOST_DIGITS]!r} is {what}", f"write digits, at most {_MOST_DIGITS}")
     return int(text)

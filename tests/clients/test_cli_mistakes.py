@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,8 @@ CUSTODY = [
 ]
 ZONE = "rwlgt-iiaaa-aaaaa-aaaaa-cai"
 AT = ["--factory", "aaaaa-aa"]
+LARGE = "9" * 20
+"""More than any counter holds."""
 
 
 def run(capsys: pytest.CaptureFixture[str], state: Path, *arguments: str) -> tuple[int, str]:
@@ -114,13 +117,23 @@ def run(capsys: pytest.CaptureFixture[str], state: Path, *arguments: str) -> tup
         (["fleet", "policy", "--refill-to", "much"], 1, "'much' is no amount of cycles (write"),
         (["fleet", "policy", "--runway-days", "-1"], 1, "'-1' is no whole number"),
         (["fleet", "deposits", "--last", "0"], 1, "'0' is no whole number above 0"),
+        (["fleet", "deposits", "--last", LARGE, *AT], 1, f"'{LARGE}' are more entries than a log has (write a whole"),
+        (["fleet", "alerts", "--last", LARGE, *AT], 1, f"'{LARGE}' are more entries than a log has"),
+        (["fleet", "audit", "--last", LARGE, *AT], 1, f"'{LARGE}' are more entries than a log has"),
+        (["fleet", "creation", LARGE, *AT], 1, f"{LARGE} does not fit nat64: 0 to 18446744073709551615"),
+        (["fleet", "creation", "1" * 5_000, *AT], 1, "is no whole number (write digits, at most 78)"),
+        (["fleet", "admins", "--add", "aaaaa-aa", *AT], 1, "'aaaaa-aa' is the management canister (name who calls"),
+        (["fleet", "admins", "--remove", "aaaaa-aa", *AT], 1, "'aaaaa-aa' is the management canister"),
+        (["fleet", "policy", "--allow", "aaaaa-aa", *AT], 1, "'aaaaa-aa' is the management canister"),
+        (["fleet", "creation", "1", "--settle", "aaaaa-aa", *AT], 1, "'aaaaa-aa' is the management canister"),
+        (["fleet", "status", "aaaaa-aa", *AT], 1, "'aaaaa-aa' is the management canister"),
         (["fleet", "status", ZONE_ID, "--factory", "aaaaa-aa"], 2, "no network answers"),
         (["fleet", "status", "0x12", "--factory", "aaaaa-aa"], 1, "'0x12' is no zone id (a zone id is 0x and 40"),
         (["fleet", "policy", "--creation", "some"], 1, "invalid choice: 'some'"),
         (["fleet", "rollout", "stop"], 1, "invalid choice: 'stop'"),
         (["fleet", "rollout", "start", "--batch", "0"], 1, "'0' is no whole number above 0"),
         (["fleet", "admins", "--add", "me"], 1, "'me' is no principal"),
-        (["fleet", "admins", "--add", "aaaaa-aa", "--remove", "aaaaa-aa"], 1, "not allowed with argument --add"),
+        (["fleet", "admins", "--add", ZONE, "--remove", ZONE], 1, "not allowed with argument --add"),
         (["fleet", "releases", "--publish", "zone.wasm.gz"], 1, "--publish and --version belong together"),
         (["fleet", "policy", "--trust", "https://host/"], 1, "give host or host:port without https://"),
         (["fleet", "policy", "--distrust", "host"], 1, "'host' is no node (give host and path without https://"),
@@ -163,6 +176,23 @@ def test_a_mistake_is_one_line_and_an_exit_code(
 
 
 @pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["settle-deposit", LARGE, "--lost", "it is gone"], f"{LARGE} does not fit nat64: 0 to 18446744073709551615"),
+        (["settle-deposit", "1", "--lost", "gone\udcff"], "'gone\\udcff' is no Unicode text"),
+        (["policy", "--pool-size", LARGE], f"pool_size: {LARGE} does not fit nat32: 0 to 4294967295"),
+    ],
+)
+def test_a_value_that_no_call_can_carry_is_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: list[str], said: str
+) -> None:
+    State(tmp_path).identity("owner", create=True)
+    code, error = run(capsys, tmp_path, "fleet", *command, *AT, "--network", NOWHERE)
+    assert (code, error.count("\n")) == (1, 1)
+    assert said in error
+
+
+@pytest.mark.parametrize(
     "named", ["mainnet", "", "http://", "http://[", "http://host:port", "ftp://127.0.0.1", "127.0.0.1:4943"]
 )
 @pytest.mark.parametrize("command", ["status", "send"])
@@ -183,12 +213,26 @@ def test_a_state_folder_that_is_none_is_one_line(capsys: pytest.CaptureFixture[s
     assert "Not a directory" in error
 
 
-@pytest.mark.parametrize("content", ["[1]", '{"%s": 7}', '{"%s": {"zones": [{"id": 1}]}}', '{"%s": {"zones": 1}}'])
-def test_broken_records_are_named(capsys: pytest.CaptureFixture[str], tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "content"),
+    [
+        ("read", "[1]"),
+        ("read", '{"%s": 7}'),
+        ("read", '{"%s": {"zones": [{"id": 1}]}}'),
+        ("read", '{"%s": {"zones": 1}}'),
+        ("read", '{"%s": {"zones": [5]}}'),
+        ("read", '{"%s": {"zones": [{"zone_id": "0x", "canister": 5, "rpc_host": "host"}]}}'),
+        ("status", '{"%s": {"factory": 5}}'),
+        ("fleet list", '{"%s": {"factory": ["rwlgt-iiaaa-aaaaa-aaaaa-cai"]}}'),
+    ],
+)
+def test_broken_records_are_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str, content: str
+) -> None:
     state = State(tmp_path)
     state.identity("owner", create=True)
     (tmp_path / "deployments.json").write_text(content.replace("%s", NOWHERE))
-    code, error = run(capsys, tmp_path, "read", "--network", NOWHERE)
+    code, error = run(capsys, tmp_path, *command.split(), "--network", NOWHERE)
     assert (code, error.count("\n")) == (1, 1)
     assert "deployments.json" in error
     assert "mend or remove it" in error
@@ -279,7 +323,11 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
 def test_a_stopped_network_is_told_apart_from_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert cli.main(["network", "stop", "--state", str(tmp_path)]) == 0
     assert capsys.readouterr().out == "no local network was running\n"
-    (tmp_path / "network.json").write_text('{"url": "http://127.0.0.1:1"}')
-    code, error = run(capsys, tmp_path, "network", "status")
-    assert code == 1
-    assert "is no record of a network" in error
+    process = {"pid": 1, "started": "1"}
+    network = {"url": NOWHERE, "rpc_host": "host", "membership_url": "", "localnet": process, "membership": process}
+    for record in ({"url": NOWHERE}, {**network, "url": 5}, {**network, "localnet": {**process, "pid": "x"}}):
+        (tmp_path / "network.json").write_text(json.dumps(record))
+        for command in (["network", "status"], ["fleet", "list"]):
+            code, error = run(capsys, tmp_path, *command)
+            assert (code, error.count("\n")) == (1, 1)
+            assert "is no record of a network" in error

@@ -27,7 +27,7 @@ def register(commands: Subparsers, add: Add) -> None:
     contract_options.add(create, "JSON-RPC host of the contract's chain, no scheme")
     create.add_argument(
         "--owner",
-        type=checked(checks.principal),
+        type=checked(checks.party),
         action="append",
         default=[],
         dest="owners",

@@ -83,7 +83,7 @@ def register(commands: Subparsers, add: Add) -> None:
         command.add_argument(
             "--owner",
             required=needed,
-            type=checked(checks.principal),
+            type=checked(checks.party),
             action="append",
             dest="owners",
             metavar="PRINCIPAL",
@@ -98,7 +98,7 @@ def register(commands: Subparsers, add: Add) -> None:
     )
     repay.add_argument(
         "--wallet",
-        type=checked(checks.principal),
+        type=checked(checks.party),
         metavar="CANISTER",
         help="a cycles wallet that --identity controls (default: none, on a local network: cycles out of nothing)",
     )

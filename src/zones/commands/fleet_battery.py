@@ -52,9 +52,9 @@ def register(actions: Subparsers, add: Add) -> list[argparse.ArgumentParser]:
         _refund_account,
         "zones fleet refund-account --set w7x7r-cok77-xa",
     )
-    principal = checked(checks.principal)
-    account.add_argument("--set", type=principal, metavar="PRINCIPAL", help="who gets what is refunded")
-    account.add_argument("--ledger", type=principal, metavar="CANISTER", help="the ledger (default: mainnet's)")
+    party = checked(checks.party)
+    account.add_argument("--set", type=party, metavar="PRINCIPAL", help="who gets what is refunded")
+    account.add_argument("--ledger", type=party, metavar="CANISTER", help="the ledger (default: mainnet's)")
     return [
         refund,
         account,
@@ -106,7 +106,7 @@ def _add_alerts(actions: Subparsers, add: Add) -> argparse.ArgumentParser:
 def _add_last(command: argparse.ArgumentParser, what: str) -> None:
     command.add_argument(
         "--last",
-        type=checked(checks.positive),
+        type=checked(checks.entries),
         default=LAST,
         metavar="N",
         help=f"most {what} to show (default: {LAST})",

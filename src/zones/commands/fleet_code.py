@@ -42,15 +42,15 @@ def register(actions: Subparsers, add: Add) -> list[argparse.ArgumentParser]:
         "admins",
         "show the factory's admins, add one or remove one",
         _admins,
-        "zones fleet admins --add 2vxsx-fae",
+        "zones fleet admins --add w7x7r-cok77-xa",
     )
     change = admins.add_mutually_exclusive_group()
-    principal = checked(checks.principal)
-    change.add_argument("--add", type=principal, metavar="PRINCIPAL", help="make a principal an admin; for controllers")
-    change.add_argument("--remove", type=principal, metavar="PRINCIPAL", help="take an admin's rights; for controllers")
+    party = checked(checks.party)
+    change.add_argument("--add", type=party, metavar="PRINCIPAL", help="make a principal an admin; for controllers")
+    change.add_argument("--remove", type=party, metavar="PRINCIPAL", help="take an admin's rights; for controllers")
     audit = add(actions, "audit", "show what admins did, or owners", _audit, "zones fleet audit --last 20")
     audit.add_argument(
-        "--last", type=checked(checks.positive), default=LAST, metavar="N", help=f"most acts to show (default: {LAST})"
+        "--last", type=checked(checks.entries), default=LAST, metavar="N", help=f"most acts to show (default: {LAST})"
     )
     audit.add_argument("--owners", action="store_true", help="what owners and creators of zones did")
     return [admins, audit, _add_releases(actions, add)]
@@ -76,11 +76,11 @@ def _add_releases(actions: Subparsers, add: Add) -> argparse.ArgumentParser:
 
 def _admins(context: Context) -> Result:
     options = context.options
-    desk = Desk(context, signed=bool(options.add or options.remove))
+    desk = Desk(context, signed=options.add is not None or options.remove is not None)
     with explaining(options.identity):
-        if options.add:
+        if options.add is not None:
             desk.factory.add_admin(options.add)
-        elif options.remove:
+        elif options.remove is not None:
             desk.factory.remove_admin(options.remove)
     names = {identity.sender(): name for name, identity in context.state.identities().items()}
     rows = [{"admin": to_text(admin), "name": names.get(admin)} for admin in desk.factory.admins()]

@@ -57,7 +57,7 @@ class Desk:
         """
         known = self.context.state.find_zone(self.context.url, named)
         if known is not None or not named.startswith("0x"):
-            return checks.principal(known.canister if known else named)
+            return checks.party(known.canister if known else named)
         canonical, zones = self.index.of_id(checks.zone_id(named))
         if canonical is not None or len(zones) == 1:
             return canonical or zones[0]["canister"]

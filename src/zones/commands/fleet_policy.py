@@ -83,9 +83,13 @@ def register(actions: Subparsers, add: Add) -> list[argparse.ArgumentParser]:
         )
     command.add_argument("--creation", choices=zone_index.MODES, help=_OTHER["creation"])
     command.add_argument("--funded", choices=("yes", "no"), help=_OTHER["funded"])
-    principal = checked(checks.principal)
-    for option, meaning in (("--allow", "put a principal on the allowlist"), ("--forbid", "take one off")):
-        command.add_argument(option, type=principal, action="append", default=[], metavar="PRINCIPAL", help=meaning)
+    for option, check, meaning in (
+        ("--allow", checks.party, "put a principal on the allowlist"),
+        ("--forbid", checks.principal, "take one off"),
+    ):
+        command.add_argument(
+            option, type=checked(check), action="append", default=[], metavar="PRINCIPAL", help=meaning
+        )
     for option, meaning in (("--trust", "have a node asked for proofs"), ("--distrust", "ask a node no more")):
         command.add_argument(
             option,

@@ -103,7 +103,7 @@ def _add_settling(actions: Subparsers, add: Add) -> argparse.ArgumentParser:
 
 def _settled(text: str) -> bytes:
     """Return the canister that a creation is said to have got, no bytes for none."""
-    return b"" if text == "none" else checks.principal(text)
+    return b"" if text == "none" else checks.party(text)
 
 
 def _allowance(context: Context) -> Result:
