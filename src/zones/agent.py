@@ -84,13 +84,18 @@ class IcAgent:
         pace: Pace | None = None,
         client: httpx.Client | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        away: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Speak to the network at `url`; give up on a call after `deadline` seconds."""
+        """Speak to the network at `url`; give up on a call after `deadline` seconds.
+
+        `away` is told what is wrong each time that a request is to be sent again.
+        """
         self.url = url.rstrip("/")
         self.deadline = deadline
         self._signer = signer
         self._pace = pace or Pace()
         self._sleep = sleep
+        self._away = away
         # A proxy of the environment is not for networks on this machine.
         local = httpx.URL(self.url).host in ("127.0.0.1", "localhost", "::1")
         self._client = client or httpx.Client(timeout=httpx.Timeout(30.0, connect=5.0), trust_env=not local)
@@ -215,6 +220,7 @@ class IcAgent:
             except _Away as away:
                 if time.monotonic() + delay > give_up:
                     raise NetworkError(away.message, away.hint) from away
+                self._away(away.message)
             self._sleep(delay)
 
     def _send(self, verb: str, path: str, body: bytes | None) -> bytes:

@@ -6,6 +6,7 @@ Not for what the commands do: each group has its module in `zones.commands`.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -16,6 +17,7 @@ from zones.commands import create, custody, deploy, fleet, limits, messages, net
 from zones.context import Context, Result
 from zones.errors import ZonesError
 from zones.state import STATE_VARIABLE
+from zones.tables import printable
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells give it."""
@@ -88,6 +90,8 @@ def parser() -> Parser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # its encoding is the locale's, which may know ASCII alone
     commands = parser()
     options = commands.parse_args(arguments)
     if options.json and getattr(options, "csv", False):
@@ -99,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return 0 if result is None else result.exit_code
     except ZonesError as error:
-        print(f"zones: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"zones: error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
         # Whoever read the output has seen enough. Python would complain again when it flushes stdout at exit.
@@ -119,4 +123,4 @@ def _print(options: argparse.Namespace, result: Result) -> None:
         print(result.table.csv(), end="")
     else:
         for line in result.lines:
-            print(line)
+            print(printable(line))

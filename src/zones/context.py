@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, wait
+from concurrent.futures import wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,10 +17,11 @@ from typing import Any, TypeVar
 
 from zones import checks
 from zones.agent import IcAgent, Signer
+from zones.background import begun
 from zones.errors import RejectedError, UserError, ZonesError
 from zones.network import resolve
 from zones.state import State, ZoneRecord
-from zones.tables import Table
+from zones.tables import Table, printable
 from zones.zone import Zone
 
 CALL_SECONDS = 300.0
@@ -55,6 +55,7 @@ class Context:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.state = State.locate(options.state)
+        self._is_away_said = False
 
     @property
     def url(self) -> str:
@@ -63,7 +64,14 @@ class Context:
 
     def agent(self, signer: Signer) -> IcAgent:
         """Return an agent for the network."""
-        return IcAgent(self.url, signer, deadline=CALL_SECONDS)
+        return IcAgent(self.url, signer, deadline=CALL_SECONDS, away=self._say_away)
+
+    def _say_away(self, trouble: str) -> None:
+        """Say on a terminal, once, that a network that does not answer is asked again."""
+        if not self._is_away_said and sys.stderr.isatty():
+            self._is_away_said = True
+            sys.stderr.write(f"\r\033[K{printable(trouble)}; asking again for up to {CALL_SECONDS:.0f} s\n")
+            sys.stderr.flush()
 
     def zone(self, agent: IcAgent) -> ZoneRecord:
         """Return the zone that --zone names, the latest one without it.
@@ -102,7 +110,7 @@ class Progress:
     def show(self, text: str) -> None:
         """Replace the line."""
         if sys.stderr.isatty():
-            sys.stderr.write(f"\r\033[K{text}")
+            sys.stderr.write(f"\r\033[K{printable(text)}")
             sys.stderr.flush()
             self._shown = True
 
@@ -116,15 +124,7 @@ def watched(work: Callable[[], _Done], look: Callable[[int], None]) -> _Done:
 
     What `look` finds wrong with the network is the work's to find. Ctrl-C does not wait for the work.
     """
-    done: Future[_Done] = Future()
-
-    def run() -> None:
-        try:
-            done.set_result(work())
-        except BaseException as error:
-            done.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
+    done = begun(work)
     started = time.monotonic()
     while wait([done], LOOK_SECONDS).not_done:
         with suppress(ZonesError):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +16,8 @@ from typing import Any
 NOTHING = "-"
 """What people see where a row has no value."""
 NS = 1_000_000_000
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Control characters (C0, C1), ends of lines and changes of direction: what moves a terminal's cursor or misleads."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,15 @@ class Table:
         return [self._line(row, widths) for row in cells]
 
     def csv(self) -> str:
-        """Return the rows as CSV (RFC 4180) under their keys, with values as `--json` has them."""
+        """Return the rows as CSV (RFC 4180) under their keys.
+
+        Values are those of `--json`, but lists are `joined` and texts `printable`.
+        """
         text = io.StringIO()
         writer = csv.writer(text)
         writer.writerow(column.key for column in self.columns)
-        writer.writerows([row.get(column.key) for column in self.columns] for row in self.rows)
+        for row in self.rows:
+            writer.writerow(printable(joined(row.get(column.key))) for column in self.columns)
         return text.getvalue()
 
     def shown(self, row: dict[str, Any]) -> list[tuple[Column, str]]:
@@ -60,6 +67,18 @@ class Table:
             for column, cell, width in zip(self.columns, cells, widths, strict=True)
         ]
         return "  ".join(placed).rstrip()
+
+
+def joined(value: Any) -> str:
+    """Return a value of a row as text: the members of a list with spaces between them, nothing for None."""
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value))
+    return "" if value is None else str(value)
+
+
+def printable(text: str) -> str:
+    """Return a text, which may be a canister's, in one line and without what a terminal takes as a command."""
+    return _UNPRINTABLE.sub(lambda found: " " if found[0].isspace() else "\N{REPLACEMENT CHARACTER}", text)
 
 
 def iso(ns: int | None) -> str | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from localnet.candid import uleb
+from tests.localnet.wat import canister
 from tests.support.rollouts import VERSION
 from tests.support.tool import Tool, deployed
 from tests.support.variants import build_zone_variant
@@ -148,6 +149,46 @@ def test_a_wrong_wasm_is_refused_before_anything_is_sent(tool: Tool, other: Path
     assert (code, f"{text} is no Wasm" in said) == (1, True)
     code, said = tool.error("fleet", "install", tool.json("fleet", "status")["factory"])
     assert (code, "is no zone of the factory" in said) == (1, True)
+
+
+def reinstall(tool: Tool, zone: str, folder: Path, body: str, data: dict[int, bytes]) -> None:
+    """Puts code that is no zone's on a zone."""
+    path = folder / "foreign.wasm"
+    path.write_bytes(canister(body, data))
+    tool.json("fleet", "allow-code", zone, hashlib.sha256(path.read_bytes()).hexdigest())
+    foreign = ["--wasm", str(path), "--argument", "4449444c0000"]
+    assert tool.json("fleet", "reinstall", zone, "--again", zone, *foreign)["installed"][0]["version"] is None
+
+
+def test_a_zone_with_foreign_code_is_a_row_with_a_fault_and_is_repaired(tool: Tool, tmp_path: Path) -> None:
+    zone, other = (tool.json("create")["canister"] for _ in range(2))
+    reinstall(tool, zone, tmp_path, '(func (export "canister_query get_zone_id") (call $msg_reply))', {})
+    tool.json("fleet", "sweep")
+    nonsense = "get_zone_id: the reply is not of the expected type: "
+    for command in ("list", "--ask"), ("info", "--all", "--no-chain"):
+        rows = {row["canister"]: row for row in tool.json("fleet", *command, code=5)["zones"]}
+        assert rows[zone]["fault"].startswith(nonsense)
+        assert (rows[zone]["version"], rows[zone]["code"]) == (None, "foreign")
+        assert (rows[other]["fault"], rows[other]["version"]) == (None, 1000)
+    assert tool.json("fleet", "status", zone, code=5)["fault"].startswith(nonsense)
+    code, said = tool.error("fleet", "upgrade", zone, "--release", "1000")
+    assert (code, "get_zone_id" in said) == (3, False), said  # the factory was asked, and says what is in the way
+    (installed,) = tool.json("fleet", "reinstall", zone, "--again", zone, "--release", "1000")["installed"]
+    assert installed["version"] == 1000
+
+
+def test_what_a_zone_says_commands_no_terminal(tool: Tool, tmp_path: Path) -> None:
+    zone, text = tool.json("create")["canister"], b"gone\x1b[2J\nrow"
+    body = f'(func (export "canister_query get_zone_id") (call $msg_reject (i32.const 100) (i32.const {len(text)})))'
+    reinstall(tool, zone, tmp_path, body, {100: text})
+    rows = tool.json("fleet", "list", "--ask", code=5)["zones"]
+    assert [row["fault"] for row in rows if row["canister"] == zone] == [f"get_zone_id: {text.decode()}"]
+    shown = "get_zone_id: gone\ufffd[2J row"
+    lines = tool.text("fleet", "list", "--ask", code=5).splitlines()
+    assert len(lines) == 1 + len(rows)
+    assert [line for line in lines if line.startswith(zone) and line.endswith(shown)]
+    assert f"fault        {shown}\n" in tool.text("fleet", "status", zone, code=5)
+    tool.json("fleet", "reinstall", zone, "--again", zone)
 
 
 def test_who_is_no_admin_changes_no_code(tool: Tool) -> None:

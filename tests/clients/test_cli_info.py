@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,6 +43,8 @@ def test_a_zone_is_shown_as_platform_canister_and_contract_have_it(tool: Tool) -
         assert (row["fault"], row["node_fault"]) == (None, None)
     canister, zone_id = shown["zones"][0]["canister"], shown["zones"][0]["zone_id"]
     assert tool.json("fleet", "info", canister, "--no-chain")["zones"][0]["owner"] is None
+    (row,) = csv.DictReader(io.StringIO(tool.text("fleet", "info", canister, "--csv")))
+    assert row["controllers"] == shown["factory"]
     assert tool.json("fleet", "info", zone_id)["zones"][0]["canister"] == canister
     assert tool.text("fleet", "info", canister).splitlines()[1].split()[:2] == [canister, zone_id]
 

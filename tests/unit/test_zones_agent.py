@@ -40,6 +40,7 @@ class Network:
         self.answers = list(answers)
         self.requests: list[tuple[str, dict[str, Any]]] = []
         self.slept: list[float] = []
+        self.away: list[str] = []
 
     def handle(self, request: httpx.Request) -> httpx.Response:
         envelope = cbor2.loads(request.content) if request.content else {}
@@ -54,7 +55,14 @@ class Network:
     def agent(self, signer: Signer | None = None, deadline: float = 60.0) -> IcAgent:
         client = httpx.Client(transport=httpx.MockTransport(self.handle))
         who = signer or Identity.generate()
-        return IcAgent("http://network.test/", who, client=client, deadline=deadline, sleep=self.slept.append)
+        return IcAgent(
+            "http://network.test/",
+            who,
+            client=client,
+            deadline=deadline,
+            sleep=self.slept.append,
+            away=self.away.append,
+        )
 
 
 def cbor(value: Any, status: int = 200) -> httpx.Response:
@@ -152,6 +160,10 @@ def test_a_call_is_sent_again_unchanged_while_the_network_is_away() -> None:
     )
     assert network.agent().update(CANISTER, "method", b"") == b"x"
     assert network.requests[0][1] == network.requests[1][1] == network.requests[2][1]
+    assert network.away == [
+        "http://network.test answers 503: starting",
+        "the connection to http://network.test failed: slow",
+    ]
 
 
 def test_a_network_that_stays_away_is_given_up_after_the_deadline() -> None:

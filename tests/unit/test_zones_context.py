@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from zones import context
 from zones.errors import NetworkError, RejectedError
+from zones.identity import Anonymous
 
 
 @pytest.fixture(autouse=True)
@@ -35,3 +40,18 @@ def test_what_goes_wrong_with_the_work_is_raised() -> None:
 
     with pytest.raises(RejectedError, match="refused"):
         context.watched(work, lambda _: None)
+
+
+def test_a_network_that_is_asked_again_is_told_of_once_and_on_a_terminal_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(context, "IcAgent", lambda _url, _signer, **options: options["away"])
+    there = context.Context(Namespace(state=str(tmp_path), network="http://127.0.0.1:9"))
+    away: Any = there.agent(Anonymous())
+    away("http://127.0.0.1:9 answers 503: starting")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    away("http://127.0.0.1:9 answers 503: start\x1b[2Jing")
+    away("http://127.0.0.1:9 answers 502: no gateway")
+    told = "http://127.0.0.1:9 answers 503: start\ufffd[2Jing; asking again for up to 300 s"
+    assert capsys.readouterr().err == f"\r\033[K{told}\n"

@@ -28,7 +28,7 @@ from zones.context import ATTENTION, Context, Result, cycles_text
 from zones.errors import UserError
 from zones.fleet_page import page
 from zones.fleet_report import collect
-from zones.tables import Column, Table, days_shown, time_shown
+from zones.tables import NOTHING, Column, Table, days_shown, joined, time_shown
 
 SWEEP_WAIT_SECONDS = 1.0
 """How often a sweep is looked at while it runs."""
@@ -183,7 +183,7 @@ def _child_status(desk: Desk) -> Result:
     if desk.options.full:
         with explaining(desk.options.identity):
             row["platform"] = fleet.platform_row(desk.rollouts.child_status(canister))
-        lines += [f"{name.replace('_', ' '):<26} {value}" for name, value in row["platform"].items()]
+        lines += [f"{name.replace('_', ' '):<26} {joined(value) or NOTHING}" for name, value in row["platform"].items()]
     return Result(desk.summary(**row), lines, Table(_ASKED, [row]), ATTENTION if fleet.is_trouble(row) else 0)
 
 
@@ -248,7 +248,7 @@ def _report(context: Context) -> Result:
             context.url, int(time.time()), desk.factory, desk.battery, desk.readings, desk.zones(), progress
         )
     try:
-        path.write_text(page(report))
+        path.write_text(page(report), encoding="utf-8")
     except OSError as error:
         raise UserError(f"{path} can't be written: {error.strerror}", "name another file with --file") from error
     row = {"file": str(path), "zones": len(report.zones), "readings": len(report.history), "alerts": len(report.alerts)}

@@ -22,6 +22,7 @@ from zones.context import Context, Progress, Result, checked, explaining, time_t
 from zones.encryption import ZoneKey, address_in, key_id_of
 from zones.errors import UserError
 from zones.messages import MAX_BATCH_MESSAGES, Received
+from zones.tables import printable
 from zones.verification import Proven, SeenHead, Verifier
 from zones.zone import Meta, Zone
 
@@ -152,7 +153,7 @@ def _read(context: Context) -> Result | None:
             data = {"zone_id": record.zone_id, "canister": record.canister, "messages": [item.data for item in shown]}
             return Result(data if proven is None else {**data, "verified": _proof(proven)}, [])
         for item in shown:
-            print(item.line)
+            print(printable(item.line))
     if proven is not None:
         _say_proven(proven)
     return None
