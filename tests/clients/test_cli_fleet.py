@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import os
 import random
 import subprocess
 import sys
@@ -174,6 +175,21 @@ def test_the_report_is_a_page_with_what_the_sweeps_read(tool: Tool, tmp_path: Pa
     assert (code, f"{tmp_path} can't be written: Is a directory (name another file with --file)" in said) == (1, True)
 
 
+def in_ascii(tool: Tool, *arguments: str) -> bytes:
+    """What a command of `zones fleet` prints where the locale knows ASCII alone."""
+    plain = {**os.environ, "LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-m", "zones", "fleet", *arguments, "--state", str(tool.state.root)]
+    done = subprocess.run(command, env=plain, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    return done.stdout
+
+
+def test_the_report_is_written_where_the_locale_knows_ascii_alone(tool: Tool, tmp_path: Path) -> None:
+    file = tmp_path / "fleet.html"
+    in_ascii(tool, "report", "--file", str(file))
+    assert not file.read_text(encoding="utf-8").isascii()
+
+
 def policy(tool: Tool, *options: str) -> dict[str, Any]:
     return tool.json("fleet", "policy", *options)["policy"]
 
@@ -262,6 +278,9 @@ def test_the_policy_for_creations_is_set_with_its_allowlist(tool: Tool) -> None:
     assert (changed["creation"], changed["funded"], changed["allowlist"]) == ("allowlist", "no", [bob])
     assert (changed["daily_creations"], changed["daily_cycles"]) == (600, before["daily_cycles"])
     assert changed["refill_to"] == before["refill_to"]
+    assert {"figure": "allowlist", "value": bob} in [
+        {key: row[key] for key in ("figure", "value")} for row in table(tool.text("fleet", "policy", "--csv"))
+    ]
     code, said = tool.error("create", "--identity", "mallory")
     assert (code, "allowlist" in said) == (3, True)
     daily = str(before["daily_creations"])
@@ -346,6 +365,8 @@ def test_the_scripts_do_what_operators_know_them_for(tool: Tool) -> None:
     (row,) = script("canister_info", canister)["zones"]
     assert (row["canister"], row["code"]) == (canister, "release 1000")
     assert script("upgrade_canister", canister)["upgrades"][0]["canister"] == canister
+    both = script("list_canisters", "--upgrade")
+    assert (both["rollout"]["state"], [row["canister"] for row in both["zones"]]) == ("done", zones_of(tool))
     before = policy(tool)
     changed = script("update_quota", "default")["policy"]
     assert (changed["quota"], changed["quota_seconds"]) == (T, 3_600)
@@ -363,9 +384,15 @@ def test_a_release_is_published_and_the_one_before_it_retired(tool: Tool, tmp_pa
     code, said = tool.error("fleet", "releases", "--publish", str(wasm), "--version", "1")
     assert code == 3
     assert "version" in said
-    published = ["--publish", str(wasm), "--version", str(first["version"] + 1), "--notes", "second"]
+    notes = "second\n\x1b[2Jfür alle"
+    published = ["--publish", str(wasm), "--version", str(first["version"] + 1), "--notes", notes]
     second = tool.json("fleet", "releases", *published)["releases"][0]
-    assert (second["notes"], second["size"]) == ("second", wasm.stat().st_size)
+    assert (second["notes"], second["size"]) == (notes, wasm.stat().st_size)
+    rows = tool.text("fleet", "releases").splitlines()
+    assert len(rows) == 3
+    assert rows[1].endswith("  second \ufffd[2Jfür alle")
+    assert "\x1b" not in tool.text("fleet", "releases", "--csv")
+    assert rb"[2Jf\xfcr alle" in in_ascii(tool, "releases")
     retired = tool.json("fleet", "releases", "--retire", str(first["version"]))["releases"][1]
     assert (retired["wasm_sha256"], retired["retired_at"] is None) == (first["wasm_sha256"], False)
     assert zones_of(tool)

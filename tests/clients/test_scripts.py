@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from zones import cli
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 COMMANDS = {
@@ -59,3 +63,45 @@ def test_the_quota_without_a_figure_is_explained() -> None:
     done = run("update_quota")
     assert done.returncode == 1
     assert done.stderr.startswith("usage: update_quota.py default | MAX [SECONDS]")
+
+
+@pytest.mark.parametrize(
+    ("options", "codes", "code", "printed"),
+    [
+        ([], [0, 0], 0, "rollout zones "),
+        ([], [5, 0], 5, "rollout zones "),
+        ([], [0, 5], 5, "rollout zones "),
+        ([], [5, 2], 2, "rollout zones "),
+        ([], [3], 3, "rollout "),
+        (["--csv"], [5, 0], 5, "zones "),
+        (["--json"], [5, 0], 5, '{"factory": "f", "rollout": 1, "zones": 1}\n'),
+        (["--json"], [3], 3, ""),
+    ],
+)
+def test_the_list_follows_a_rollout_that_was_carried_out(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    codes: list[int],
+    code: int,
+    printed: str,
+) -> None:
+    left = list(codes)
+
+    def main(arguments: list[str]) -> int:
+        what = {"rollout": "rollout", "list": "zones"}[arguments[1]]
+        print(json.dumps({"factory": "f", what: 1}) if "--json" in arguments else what, end=" ")
+        return left.pop(0)
+
+    monkeypatch.setattr(cli, "main", main)
+    monkeypatch.setattr(sys, "argv", ["list_canisters.py", "--upgrade", *options])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(SCRIPTS / "list_canisters.py"))
+    assert (ended.value.code, left) == (code, [])
+    assert capsys.readouterr().out == printed
+
+
+def test_what_the_list_does_not_take_is_refused_before_anything_is_upgraded(tmp_path: Path) -> None:
+    done = run("list_canisters", "--upgrade", "--release", "1001", "--state", str(tmp_path))
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "unrecognized arguments: --release 1001" in done.stderr
