@@ -109,7 +109,10 @@ class Factory:
     canister: bytes
 
     def refresh_controllers(self) -> list[bytes]:
-        """Make the factory look up its own controllers, who keep its list of admins; returns them. Once a minute."""
+        """Make the factory look up its own controllers, who keep its list of admins; returns them.
+
+        They are read at most once in 5 seconds: sooner those read last are returned.
+        """
         return _REFRESH_CONTROLLERS(self.agent, self.canister)
 
     def admins(self) -> list[bytes]:
