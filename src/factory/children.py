@@ -70,6 +70,14 @@ class Child:
         """Whether a principal speaks for the zone: an owner, or the creator while there is none."""
         return principal in self.owners if self.owners else principal == self.creator
 
+    def forget_strangers(self) -> None:
+        """Forgets who accepted or agreed and has no say any more.
+
+        Owners can be changed on the platform, again and again: what each of them said would outgrow the record.
+        """
+        self.accepted = [one for one in self.accepted if self.is_owner(one) or one in self.offered]
+        self.agreed = [one for one in self.agreed if one in self.owners]
+
     def clear_offer(self) -> None:
         """Forgets an offer of custody, and who accepted it."""
         self.offered, self.accepted, self.offered_custody = [], [], 0
@@ -125,6 +133,7 @@ class Children:
 
     def put(self, canister: bytes, child: Child) -> None:
         """Keeps a child, new or changed; one that is retired now is counted and listed no more."""
+        child.forget_strangers()
         if child.stage == RETIRED:
             self._ended.insert(canister, child.encode())
             self._records.remove(canister)

@@ -204,6 +204,26 @@ def test_the_record_follows_controllers_that_owners_changed(factory, zone):
     assert sorted(told["owners"]) == sorted([member(1).bytes, member(4).bytes])
 
 
+def test_an_owner_who_changes_owners_again_and_again_makes_no_record_that_cannot_be_kept(factory, factory_build):
+    asked = wish(owners=[member(1).bytes], custody=("shared", None))
+    zone = Wallet(factory.network, factory).call("create_zone", asked, cycles=3 * T)[1]["canister"]
+    network = factory.network
+    for turn in range(9):
+        others = [member(200 + 8 * turn + number) for number in range(8)]
+        network.update_settings(Principal(zone), sender=member(1), controllers=[factory.id, member(1), *others])
+        network.advance(60)
+        assert factory.call("refresh_custody", zone, sender=member(9)) == ("ok", None)
+        for other in others:
+            assert "owners have yet to ask for it" in factory.call("retire_child", zone, text_of(zone), sender=other)[1]
+    told = factory.call("get_zone", zone)
+    assert (len(told["owners"]), len(told["agreed_to_retire"])) == (9, 8)
+    assert factory.call("start_sweep", sender=TEAM) == ("ok", None)
+    network.tick(30)
+    assert factory.call("get_battery_status")["sweep"]["ended_at"] is not None
+    network.stop(factory.id, sender=TEAM)
+    network.upgrade(factory.id, factory_build.wasm, sender=TEAM)
+
+
 def test_a_deposit_to_a_sponsored_zone_is_owed_too(factory, zone, network):
     deposits = []
     for _ in range(60):

@@ -268,12 +268,34 @@ def test_custody_is_what_the_controllers_say(controllers, custody, owners):
 def test_a_child_with_every_list_full_fits_its_map():
     children = children_of(maps_of("factory"))
     child = Child(ZONE_ID, bytes(29), 7)
-    full = [bytes([number]) * 29 for number in range(10)]
-    child.owners = child.offered = child.agreed = full
-    child.accepted = full * 2
+    full = [bytes([number]) * 29 for number in range(20)]
+    child.owners = child.agreed = full[:10]
+    child.offered = full[10:]
+    child.accepted = full
     child.module_hash = bytes(32)
     children.put(bytes(29), child)
-    children.info_read(bytes(29), full, bytes(32), b"factory", 9)
+    child = children.info_read(bytes(29), full[:10], bytes(32), b"factory", 9)
+    assert (len(child.accepted), len(child.agreed)) == (20, 10)
+
+
+def test_what_owners_said_is_forgotten_with_them_however_many_there_were():
+    children = children_of(maps_of("factory"))
+    children.put(b"canister", Child(ZONE_ID, b"creator", 7))
+    first, asked = b"first" * 5, b"asked" * 5
+    for number in range(200):
+        second = number.to_bytes(25, "big")
+        child = children.info_read(b"canister", [b"factory", first, second], bytes(32), b"factory", 9)
+        child.offered = [asked]
+        child.accepted += [second] if number else [first, second]
+        child.agreed += [second] if number else [first, second]
+        children.put(b"canister", child)
+    child = children.get(b"canister")
+    assert child is not None
+    assert child.accepted == child.agreed == [first, second]
+    child.accepted.append(asked)
+    children.put(b"canister", child)
+    child = children.info_read(b"canister", [b"factory", second], bytes(32), b"factory", 9)
+    assert (child.accepted, child.agreed) == ([second, asked], [second])
 
 
 @given(st.sets(st.binary(min_size=1, max_size=10), max_size=30), st.integers(1, 7), st.booleans())
