@@ -159,6 +159,7 @@ def get_battery_policy() -> BatteryPolicy:
         "sweep_seconds": figures["sweep_seconds"],
         "unusual_times": figures["unusual_times"],
         "unusual_cycles": figures["unusual_cycles"],
+        "refill_most": figures["refill_most"],
     }
 
 

@@ -8,21 +8,41 @@ from kybra import ic
 from factory.children import MANAGED, MAX_CONTROLLERS, SOVEREIGN
 from factory.context import creation_rules
 from factory.principals import to_principals
-from factory.services import CanisterSettingsChange
+from factory.services import CanisterSettingsChange, ChildSettings
 from factory.zones import Creation
 
 
 def birth_settings(controllers: list[bytes]) -> CanisterSettingsChange:
-    """The settings of a new canister with these controllers."""
+    """The settings of a new canister with these controllers, and of one that is given back to the factory.
+
+    All are named, so that none stays as its owners left it: what a setting costs is the battery's to pay from then on,
+    and who else may read the canister would not show.
+    """
     figures = creation_rules.policy().figures
-    return {
-        "controllers": to_principals(controllers),
-        "compute_allocation": None,
-        "memory_allocation": None,
-        "freezing_threshold": figures["freezing_seconds"],
-        "reserved_cycles_limit": figures["reserved_limit"],
-        "wasm_memory_limit": figures["wasm_memory_limit"],
-    }
+    change = only_controllers(controllers)
+    change["compute_allocation"] = change["memory_allocation"] = 0
+    change["freezing_threshold"] = figures["freezing_seconds"]
+    change["reserved_cycles_limit"] = figures["reserved_limit"]
+    change["wasm_memory_limit"] = figures["wasm_memory_limit"]
+    change["wasm_memory_threshold"] = change["minimum_incoming_canister_call_cycles"] = 0
+    change["log_visibility"] = {"controllers": None}
+    change["snapshot_visibility"] = {"controllers": None}
+    change["status_visibility"] = {"controllers": None}
+    return change
+
+
+def settings_set_back(reserved: int) -> CanisterSettingsChange:
+    """The settings of birth for a canister whose controllers stay; the platform allows no limit below the reserved."""
+    change = birth_settings([])
+    change["controllers"] = None
+    change["reserved_cycles_limit"] = max(creation_rules.figure("reserved_limit"), reserved)
+    return change
+
+
+def is_dearer(found: ChildSettings) -> bool:
+    """Whether a canister's settings cost more than those of birth."""
+    allocations = found["compute_allocation"] or found["memory_allocation"]
+    return bool(allocations) or found["freezing_threshold"] > creation_rules.figure("freezing_seconds")
 
 
 def only_controllers(controllers: list[bytes]) -> CanisterSettingsChange:
@@ -34,6 +54,11 @@ def only_controllers(controllers: list[bytes]) -> CanisterSettingsChange:
         "freezing_threshold": None,
         "reserved_cycles_limit": None,
         "wasm_memory_limit": None,
+        "wasm_memory_threshold": None,
+        "minimum_incoming_canister_call_cycles": None,
+        "log_visibility": None,
+        "snapshot_visibility": None,
+        "status_visibility": None,
     }
 
 

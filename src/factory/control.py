@@ -1,18 +1,18 @@
-"""How the controllers of a child become what its custody says.
+"""How the controllers of a child become what its custody says, and its settings what the battery is ready to pay for.
 
 Flows: read who controls it, set what differs. Not for who may want that (`custody`).
 """
 
-from kybra import Async, ic, text
+from kybra import Async, ic, text, void
 
-from factory.birth import controllers_of, only_controllers
-from factory.children import MANAGED
-from factory.context import children, open_calls, releases
+from factory.birth import birth_settings, controllers_of, is_dearer, only_controllers, settings_set_back
+from factory.children import LIVE, MANAGED
+from factory.context import audit, children, open_calls, releases
 from factory.custody import debt_fault
-from factory.examination import examine
+from factory.examination import examine, examine_controlled
 from factory.marks import change_fault, custody_fault, custody_key, retirement_fault
 from factory.principals import to_principal, to_text
-from factory.services import management
+from factory.services import CanisterSettingsChange, ChildStatus, management
 from factory.zone_services import ZoneService
 
 
@@ -29,15 +29,53 @@ def set_controllers(canister: bytes, wanted: list[bytes], fresh: bool) -> Async[
         return ""
     if not child.controlled:
         return f"the factory does not control {to_text(canister)}: its owners do"
-    answer = yield management.update_settings(
-        {"canister_id": to_principal(canister), "settings": only_controllers(wanted)}
-    )
+    fault = yield change_settings(canister, only_controllers(wanted))
+    return fault
+
+
+def change_settings(canister: bytes, settings: CanisterSettingsChange) -> Async[text]:
+    """Changes a child's settings, and its record with its controllers; returns what went wrong, or ""."""
+    answer = yield management.update_settings({"canister_id": to_principal(canister), "settings": settings})
     if answer.Err is not None:
-        return f"setting the controllers of {to_text(canister)} failed: {answer.Err}"
-    child = children.get(canister)
-    if child is not None:
+        return f"changing the settings of {to_text(canister)} failed: {answer.Err}"
+    child, controllers = children.get(canister), settings["controllers"]
+    if child is not None and controllers is not None:
+        wanted = [controller.bytes for controller in controllers]
         children.info_read(canister, wanted, child.module_hash, ic.id().bytes, ic.time())
     return ""
+
+
+def take_back(canister: bytes) -> Async[text]:
+    """Makes the factory a child's only controller, with the settings of birth; returns what went wrong, or ""."""
+    fault = yield examine_controlled(canister)
+    if not fault:
+        fault = yield change_settings(canister, birth_settings([ic.id().bytes]))
+    return fault
+
+
+def set_back(canister: bytes, found: ChildStatus) -> Async[bool]:
+    """Sets the settings of a child back that the factory alone controls, if they cost more than those of birth.
+
+    Its owners set them before they gave it up, on the platform and not through here. True when that was tried.
+    """
+    child = children.get(canister)
+    if child is None or child.stage != LIVE or child.controllers != [ic.id().bytes] or not is_dearer(found["settings"]):
+        return False
+    if custody_fault(canister) or retirement_fault(canister):
+        return False
+    fault = yield change_settings(canister, settings_set_back(found["reserved_cycles"]))
+    names = ("compute_allocation", "memory_allocation", "freezing_threshold")
+    details = ", ".join([f"{name} {found['settings'][name]}" for name in names])
+    audit.record(ic.time(), ic.id().bytes, "set_settings_back", canister, fault or details)
+    return True
+
+
+def tell_controllers(canister: bytes) -> Async[void]:
+    """Has a child read its controllers, if it runs code of ours now that nobody else can change it any more."""
+    fault = yield examine(canister)
+    child = children.get(canister)
+    if not fault and child is not None and child.custody == MANAGED and releases.is_published(child.module_hash):
+        yield ZoneService(to_principal(canister)).refresh_controllers()
 
 
 def has_record(canister: bytes) -> bool:
@@ -62,15 +100,17 @@ def hand_over(canister: bytes) -> Async[text]:
     if fault:
         return fault
     open_calls.start(key, ic.time())
-    fault = yield set_controllers(canister, controllers_of(custody, owners), False)
+    if custody == MANAGED:
+        fault = yield take_back(canister)
+    else:
+        fault = yield set_controllers(canister, controllers_of(custody, owners), False)
     child = children.get(canister)
     if not fault and child is not None:
         child.owners = owners
         child.agreed = []
         child.clear_offer()
         children.put(canister, child)
-        # Nobody but the factory can put other code there now, so what was read of it holds.
-        if custody == MANAGED and releases.is_published(child.module_hash):
-            yield ZoneService(to_principal(canister)).refresh_controllers()
+        if custody == MANAGED:
+            yield tell_controllers(canister)
     open_calls.finish(key)
     return fault

@@ -39,7 +39,7 @@ class Fuel:
         self.reserved = 0
         self.idle_burn = 0
         self.freezing = 0
-        """The balance below which the child is frozen."""
+        """The balance below which the child is frozen, as far as the battery sees to it: see `freezing_need`."""
         self.memory = 0
         self.allowance = 0
 
@@ -70,7 +70,10 @@ def decode_fuel(stored: bytes) -> Fuel:
 
 
 def freezing_need(idle_burn: int, threshold: int, reserved: int) -> int:
-    """The balance below which a canister is frozen: idle burn a day over the threshold (s), less the reserved."""
+    """The balance below which a canister is frozen: idle burn a day over the threshold (s), less the reserved.
+
+    For what the battery pays the threshold is at most the policy's: what owners set beyond that is theirs to pay.
+    """
     return max(0, idle_burn * threshold // DAY - reserved)
 
 

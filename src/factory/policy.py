@@ -39,6 +39,8 @@ FIELDS = [
     Field("sweep_seconds", 21_600, 600, 7 * DAY),
     Field("unusual_times", 3, 1, 1_000),
     Field("unusual_cycles", 20_000_000_000, 0, MOST_CYCLES),
+    # Enough for 15 GiB: 11 G a day for each, over the freezing threshold and as long again.
+    Field("refill_most", 10_000_000_000_000, 0, MOST_CYCLES),
 ]
 NAMES = [field.name for field in FIELDS]
 
@@ -93,6 +95,8 @@ class Policy:
                 f"refill_to {figures['refill_to']} must be at least refill_below {figures['refill_below']} "
                 f"and min_top_up {figures['min_top_up']}"
             )
+        if figures["refill_most"] < figures["refill_to"]:
+            return f"refill_most {figures['refill_most']} must be at least refill_to {figures['refill_to']}"
         self._settings.insert(POLICY_KEY, pack_figures(FIELDS, figures))
         self._read = figures
         return ""

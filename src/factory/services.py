@@ -8,6 +8,11 @@ from kybra import Opt, Principal, Record, Service, Variant, Vec, blob, nat, nat6
 from canister_kit.status import CanisterIdRecord
 
 
+class Visibility(Variant, total=False):
+    controllers: null
+    public: null
+
+
 class CanisterSettingsChange(Record):
     controllers: Opt[Vec[Principal]]
     compute_allocation: Opt[nat]
@@ -15,6 +20,11 @@ class CanisterSettingsChange(Record):
     freezing_threshold: Opt[nat]
     reserved_cycles_limit: Opt[nat]
     wasm_memory_limit: Opt[nat]
+    wasm_memory_threshold: Opt[nat]
+    minimum_incoming_canister_call_cycles: Opt[nat]
+    log_visibility: Opt[Visibility]
+    snapshot_visibility: Opt[Visibility]
+    status_visibility: Opt[Visibility]
 
 
 class CreateCanisterArgs(Record):
@@ -77,11 +87,6 @@ class RunState(Variant, total=False):
     stopped: null
 
 
-class LogReaders(Variant, total=False):
-    controllers: null
-    public: null
-
-
 class ChildSettings(Record):
     controllers: Vec[Principal]
     compute_allocation: nat
@@ -89,7 +94,7 @@ class ChildSettings(Record):
     freezing_threshold: nat
     reserved_cycles_limit: nat
     wasm_memory_limit: nat
-    log_visibility: Opt[LogReaders]
+    log_visibility: Opt[Visibility]
 
 
 class ChildQueryStats(Record):

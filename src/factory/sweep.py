@@ -17,6 +17,7 @@ from factory.context import (
     battery,
     children,
     controllers,
+    creation_rules,
     deposit_log,
     fleet_history,
     fuel,
@@ -25,6 +26,7 @@ from factory.context import (
     samples,
     sweeps,
 )
+from factory.control import set_back
 from factory.deposits import ALLOWANCE, code_fault, deposit, reconcile
 from factory.examination import examine, is_gone
 from factory.fuel import DELETED, RUNNING, STOPPED, STOPPING, UNCONTROLLED, Fuel, freezing_need
@@ -132,7 +134,10 @@ def look_at(canister: bytes) -> Async[void]:
         yield look_why(canister, answer.Err)
         return
     reading, burn = keep_reading(canister, answer.Ok)
-    yield refill_if_low(canister, reading, burn)
+    # What it is read to burn is wrong when its settings change: it is filled by the next sweep.
+    is_set_back = yield set_back(canister, answer.Ok)
+    if not is_set_back:
+        yield refill_if_low(canister, reading, burn)
     runway = fuel.get(canister).runway(burn)
     is_low = runway is not None and runway < policy.get("alert_days") * DAY
     alerts.report(is_low, LOW_RUNWAY, canister, f"{reading.balance} cycles at {burn} a day", ic.time())
@@ -149,7 +154,7 @@ def keep_reading(canister: bytes, status: ChildStatus) -> tuple[Fuel, int]:
     reading.balance = status["cycles"]
     reading.reserved = status["reserved_cycles"]
     reading.idle_burn = status["idle_cycles_burned_per_day"]
-    threshold = status["settings"]["freezing_threshold"]
+    threshold = min(status["settings"]["freezing_threshold"], creation_rules.figure("freezing_seconds"))
     reading.freezing = freezing_need(reading.idle_burn, threshold, reading.reserved)
     reading.memory = status["memory_size"]
     fuel.put(canister, reading)
@@ -169,11 +174,12 @@ def keep_reading(canister: bytes, status: ChildStatus) -> tuple[Fuel, int]:
 def refill_if_low(canister: bytes, reading: Fuel, burn: int) -> Async[void]:
     """Refills a child below the policy's balance or runway; what a quota refused comes first in the next sweep.
 
-    It is filled to the policy's balance, beyond that only as far as its memory and allocations alone need: what it
-    burns besides is measured over hours, and a busy hour is no reason to give it a month of such hours.
+    It is filled to the policy's balance, beyond that only as far as its memory alone needs, and at most to
+    `refill_most`: what it burns besides is measured over hours, and a busy hour is no reason for a month of such hours.
     """
     days = policy.get("runway_days")
-    target = max(policy.get("refill_to"), reading.freezing + days * reading.idle_burn)
+    needed = min(policy.get("refill_most"), reading.freezing + days * reading.idle_burn)
+    target = max(policy.get("refill_to"), needed)
     amount = target - reading.balance
     is_low = reading.balance < max(policy.get("refill_below"), reading.freezing + days * burn)
     if not is_low or amount < policy.get("min_top_up"):

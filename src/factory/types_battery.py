@@ -26,6 +26,7 @@ class BatteryPolicy(Record):
     sweep_seconds: nat
     unusual_times: nat
     unusual_cycles: nat
+    refill_most: nat
 
 
 class BatteryPolicyChange(Record):
@@ -41,6 +42,7 @@ class BatteryPolicyChange(Record):
     sweep_seconds: Opt[nat]
     unusual_times: Opt[nat]
     unusual_cycles: Opt[nat]
+    refill_most: Opt[nat]
 
 
 class DepositOutcome(Variant, total=False):

@@ -16,7 +16,16 @@ from zones.errors import RejectedError
 
 PAGE = 200
 """Most entries of one reply."""
-CYCLES_FIGURES = ("min_top_up", "child_limit", "shared_limit", "refill_below", "refill_to", "reserve", "unusual_cycles")
+CYCLES_FIGURES = (
+    "min_top_up",
+    "child_limit",
+    "shared_limit",
+    "refill_below",
+    "refill_to",
+    "refill_most",
+    "reserve",
+    "unusual_cycles",
+)
 OTHER_FIGURES = ("runway_days", "reserve_days", "alert_days", "sweep_seconds", "unusual_times")
 FIGURES = (*CYCLES_FIGURES, *OTHER_FIGURES)
 """What a policy consists of: amounts of cycles, then days and seconds."""

@@ -152,6 +152,7 @@ def no_change(**changes: int) -> dict[str, int | None]:
     names = ["min_top_up", "child_limit", "shared_limit", "refill_below", "refill_to", "runway_days", "reserve"]
     return {
         **dict.fromkeys([*names, "reserve_days", "alert_days", "sweep_seconds", "unusual_times", "unusual_cycles"]),
+        "refill_most": None,
         **changes,
     }
 

@@ -144,6 +144,30 @@ def test_a_zone_that_is_given_back_to_the_factory_knows_it_at_once(factory, zone
     assert "Not an admin" in rejection(itself, "set_message_limits", limits, sender=member(1))
 
 
+@pytest.mark.parametrize("way", ["offered", "left"])
+def test_what_an_owner_set_is_not_the_batterys_to_pay_once_he_gave_the_zone_back(factory, way):
+    network, asked = factory.network, wish(owners=[member(1).bytes], custody=("shared", None))
+    zone = Principal(Wallet(network, factory).call("create_zone", asked, cycles=3 * T)[1]["canister"])
+    born = network.canister_status(zone, sender=factory.id)["settings"]
+    dear = {"compute_allocation": 2, "memory_allocation": 2**30, "snapshot_visibility": ("public", None)}
+    network.update_settings(zone, sender=member(1), **dear, freezing_threshold=0)
+    network.update_settings(zone, sender=member(1), freezing_threshold=10**12)
+    if way == "offered":
+        assert factory.call("offer_custody", offer(zone.bytes, "managed", 1), sender=member(1)) == ("ok", None)
+    else:
+        network.update_settings(zone, sender=member(1), controllers=[factory.id])
+    battery = network.cycles(factory.id)
+    for _ in range(4):
+        network.advance(21_700)
+        network.tick(20)
+    found = network.canister_status(zone, sender=factory.id)["settings"]
+    assert found == {**born, "controllers": [factory.id.bytes]}
+    assert battery - network.cycles(factory.id) < 0.5 * T
+    assert factory.call("get_zone", zone.bytes)["custody"] == ("managed", None)
+    acts = [act["action"] for act in factory.call("get_audit_log", None, 9)["entries"]]
+    assert acts.count("set_settings_back") == (way == "left")
+
+
 def test_an_admin_may_waive_what_is_owed_and_it_is_on_record(factory, zone):
     assert factory.call("waive_repayment", zone, sender=TEAM) == ("ok", None)
     assert factory.call("offer_custody", offer(zone, "sovereign", 1), sender=member(1)) == ("ok", None)

@@ -29,7 +29,7 @@ class Canister:
         self.controllers = controllers
         self.status = "running"
         self.exists = True
-        self.freezing_threshold = 30 * DAY
+        self.settings = {"compute_allocation": 0, "memory_allocation": 0, "freezing_threshold": 30 * DAY}
 
 
 class Call:
@@ -231,6 +231,16 @@ class Platform:
             if FACTORY not in canister.controllers:
                 return _err("Rejection code 5, Only controllers of the canister can call canister_status")
             return _ok(self._status_of(canister))
+        if call.method == "update_settings":
+            if FACTORY not in canister.controllers:
+                return _err("Rejection code 5, Only controllers of the canister can call update_settings")
+            change = call.args["settings"]
+            if change["controllers"] is not None:
+                canister.controllers = [one.bytes for one in change["controllers"]]
+            canister.settings = {
+                name: value if change[name] is None else change[name] for name, value in canister.settings.items()
+            }
+            return _ok(None)
         assert call.method == "deposit_cycles"
         canister.balance += call.attached
         call.landed = True
@@ -241,7 +251,7 @@ class Platform:
             "status": {canister.status: None},
             "settings": {
                 "controllers": [Principal.from_hex(controller.hex()) for controller in canister.controllers],
-                "freezing_threshold": canister.freezing_threshold,
+                **canister.settings,
             },
             "module_hash": canister.module_hash or None,
             "memory_size": 1_000_000,

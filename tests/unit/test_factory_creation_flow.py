@@ -11,7 +11,7 @@ from kybra import Principal, StableBTreeMap, ic
 
 from factory import context, control, creation, examination, installation, pool, settling, state
 from factory.children import LIVE as CHILD_LIVE
-from factory.children import SOVEREIGN
+from factory.children import MANAGED, SHARED, SOVEREIGN, Child
 from factory.zones import CREATED, FAILED, LIVE, RESERVED, Creation
 from tests.support.maps import maps_of
 
@@ -33,6 +33,8 @@ class Platform:
     def __init__(self) -> None:
         self.controllers: dict[bytes, list[bytes]] = {}
         self.modules: dict[bytes, bytes] = {}
+        self.settings: dict[str, Any] = {}
+        """The change of settings that was made last."""
         self.calls: list[str] = []
         self.fail_at = self.lose_at = -1
         self.now = 10**18
@@ -40,7 +42,7 @@ class Platform:
         self.refunded = 0
 
     def __getattr__(self, method: str) -> Callable[[Any], Any]:
-        return lambda args: Call(method, args)
+        return lambda args=None: Call(method, args)
 
     def answer(self, call: Call) -> Any:
         """Carries a call out, unless it is the one that fails."""
@@ -82,6 +84,10 @@ class Platform:
         canister = call.args["canister_id"].bytes
         assert FACTORY in self.controllers[canister], "set twice"
         self.controllers[canister] = [one.bytes for one in call.args["settings"]["controllers"]]
+        self.settings = call.args["settings"]
+
+    def do_refresh_controllers(self, _: Call) -> Any:
+        pass
 
 
 class Call:
@@ -134,6 +140,7 @@ def platform(monkeypatch):
     monkeypatch.setattr(context.battery, "reserve_cycles", lambda: 5 * T)
     for module in (creation, examination, installation, control, pool, settling):
         monkeypatch.setattr(module, "management", platform)
+    monkeypatch.setattr(control, "ZoneService", lambda _: platform)
     monkeypatch.setattr(ic, "time", lambda: platform.now)
     monkeypatch.setattr(ic, "id", lambda: Principal.from_hex(FACTORY.hex()))
     monkeypatch.setattr(ic, "canister_balance128", lambda: platform.balance)
@@ -160,13 +167,19 @@ def ask(platform: Platform, **changes: Any) -> tuple[bytes, str]:
 CALLS = ["create_canister", "stored_chunks", "upload_chunk", "install_chunked_code", "update_settings"]
 
 
+def child_of(canister: bytes) -> Child:
+    """The factory's record of a canister."""
+    child = context.children.get(canister)
+    assert child is not None
+    return child
+
+
 def whole(platform: Platform, canister: bytes) -> None:
     """One canister came to be, and all is known of it."""
     assert list(platform.controllers) == [canister]
     assert platform.modules == {canister: WASM_HASH}
     assert platform.controllers[canister] == OWNERS
-    child = context.children.get(canister)
-    assert child is not None
+    child = child_of(canister)
     assert child.stage == CHILD_LIVE
     assert context.battery.is_child(canister)
     assert stage(context.creations.at(CREATOR, ZONE_ID)) == LIVE
@@ -265,6 +278,50 @@ def test_a_pooled_canister_spares_a_zone_the_call_that_creates_one(platform):
     run(pool.fill_pool(), platform)
     ask(platform, custody=1, owners=[], funding=1, zone_id="0x" + "cd" * 20)
     assert platform.calls == ["create_canister", "stored_chunks", "install_chunked_code"]
+
+
+def given_back(platform: Platform) -> bytes:
+    """A shared zone that its owners have agreed to give back to the factory."""
+    canister, fault = ask(platform, custody=SHARED)
+    assert fault == ""
+    child = child_of(canister)
+    child.offered, child.offered_custody = OWNERS, MANAGED
+    context.children.put(canister, child)
+    platform.calls.clear()
+    return canister
+
+
+def test_a_zone_that_is_given_back_gets_the_settings_of_birth_with_its_controller(platform):
+    canister = given_back(platform)
+    assert run(control.hand_over(canister), platform) == ""
+    assert platform.calls == ["canister_info", "update_settings", "canister_info", "refresh_controllers"]
+    born = control.birth_settings([FACTORY])
+    assert [one.bytes for one in platform.settings["controllers"]] == [FACTORY]
+    assert {**platform.settings, "controllers": None} == {**born, "controllers": None}
+    assert None not in born.values()
+
+
+def test_a_zone_whose_owner_left_it_on_the_platform_gets_the_settings_of_birth_too(platform):
+    canister = given_back(platform)
+    platform.controllers[canister] = [FACTORY]
+    assert run(control.hand_over(canister), platform) == ""
+    assert platform.settings["freezing_threshold"] == 30 * 86_400
+    assert child_of(canister).owners == OWNERS
+
+
+def test_code_that_an_owner_installed_while_he_gave_a_zone_back_is_not_called(platform):
+    canister = given_back(platform)
+    setting = platform.do_update_settings
+
+    def installs_then_sets(call: Call) -> None:
+        platform.modules[canister] = b"\x06" * 32
+        setting(call)
+
+    platform.do_update_settings = installs_then_sets
+    assert run(control.hand_over(canister), platform) == ""
+    assert platform.calls == ["canister_info", "update_settings", "canister_info"]
+    child = child_of(canister)
+    assert (child.custody, child.owners, child.offered) == (MANAGED, OWNERS, [])
 
 
 def test_taking_up_again_leaves_the_reserve_alone(platform):

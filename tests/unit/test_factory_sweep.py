@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory import api_battery, context, reconciling, retirement, sweep
+from factory import api_battery, context, marks, reconciling, retirement, sweep
 from factory.children import LIVE, Child
 from factory.deposit_log import FAILED, SETTLED, Deposit
 from factory.deposit_log import UNKNOWN as UNSETTLED
@@ -101,7 +101,8 @@ def test_the_timer_refills_a_child_that_runs_low_and_leaves_the_others_alone(pla
     full = add_child(platform, 2, 800 * G)
     hungry = add_child(platform, 3, 1_400 * G, burn=60 * G)
     large = add_child(platform, 4, 3_000 * G, burn=90 * G)
-    platform.canisters[large].freezing_threshold = 60 * DAY
+    set_creation_figures(freezing_seconds=60 * DAY)
+    platform.canisters[large].settings["freezing_threshold"] = 60 * DAY
     sweep_now(platform)
     assert abs(platform.canisters[low].balance - 1_500 * G) < G
     assert platform.canisters[full].balance < 800 * G
@@ -113,6 +114,62 @@ def test_the_timer_refills_a_child_that_runs_low_and_leaves_the_others_alone(pla
     present = context.sweeps.present()
     assert (present.looked_at, present.refilled, present.unreadable) == (4, 3, 0)
     assert context.fleet_history.points(b"")[-1][5] == 4
+
+
+def test_what_owners_left_of_a_zone_that_they_gave_up_is_set_back_before_it_is_filled(platform):
+    zone = add_child(platform, 1, 600 * G)
+    canister = platform.canisters[zone]
+    canister.settings = {"compute_allocation": 2, "memory_allocation": 2**30, "freezing_threshold": 10**12}
+    sweep_now(platform)
+    assert canister.settings == {"compute_allocation": 0, "memory_allocation": 0, "freezing_threshold": 30 * DAY}
+    assert canister.controllers == [FACTORY]
+    assert canister.balance < 600 * G
+    (act,) = context.audit.page(9, 9)
+    assert (act.action, act.subject) == ("set_settings_back", zone)
+    assert act.details == f"compute_allocation 2, memory_allocation {2**30}, freezing_threshold {10**12}"
+    for _ in range(2):
+        sweep_now(platform)
+    assert 1_490 * G < canister.balance <= 1_500 * G
+    assert [call.method for call in platform.sent].count("update_settings") == 1
+    balanced(platform)
+
+
+@pytest.mark.parametrize("fault", ["shared", "handed over", "retired"])
+def test_the_settings_of_a_zone_are_left_alone_that_is_not_the_factorys_alone(platform, fault):
+    controllers = [FACTORY, b"owner"] if fault == "shared" else [FACTORY]
+    zone = add_child(platform, 1, 2 * T, controllers=controllers)
+    platform.canisters[zone].settings["freezing_threshold"] = 10**12
+    if fault != "shared":
+        key = marks.custody_key(zone) if fault == "handed over" else marks.retirement_key(zone)
+        context.open_calls.start(key, platform.now + context.policy.get("sweep_seconds") * SECOND)
+    sweep_now(platform)
+    assert platform.canisters[zone].settings["freezing_threshold"] == 10**12
+    assert "update_settings" not in [call.method for call in platform.sent]
+
+
+def test_owners_who_want_a_zone_to_freeze_early_pay_for_that_themselves(platform):
+    zone = add_child(platform, 1, 2 * T, controllers=[FACTORY, b"owner"])
+    platform.canisters[zone].settings["freezing_threshold"] = 10**12
+    for _ in range(3):
+        sweep_now(platform)
+    assert "deposit_cycles" not in [call.method for call in platform.sent]
+    assert open_alerts() == set()
+
+
+def test_no_zone_is_filled_beyond_what_the_policy_allows(platform):
+    zone = add_child(platform, 1, 900 * G, burn=400 * G)
+    assert "refill_most 1 must be at least refill_to" in context.policy.change({"refill_most": 1})
+    assert context.policy.change({"refill_most": 2 * T}) == ""
+    sweep_now(platform)
+    assert platform.canisters[zone].balance == 2 * T
+    balanced(platform)
+
+
+def set_creation_figures(**changes: int) -> None:
+    """Changes figures of the policy of creations."""
+    creation_policy = context.creation_rules.policy()
+    creation_policy.figures.update(changes)
+    assert context.creation_rules.change(creation_policy) == ""
 
 
 def test_a_busy_hour_is_no_reason_for_a_month_of_such_hours(platform):

@@ -22,6 +22,7 @@ _BATTERY = {
     "shared_limit": "most that a zone others control, too, gets in 30 days",
     "refill_below": "a zone is refilled below this balance",
     "refill_to": "what a zone is refilled to",
+    "refill_most": "most that a zone is refilled to whose memory needs more",
     "reserve": "least that the battery keeps",
     "runway_days": "a zone is refilled below this many days of its burn",
     "reserve_days": "days of its own burn that the battery keeps",
