@@ -225,6 +225,16 @@ def _swept(fleet: Fleet) -> bool:
     return _has_fuel(fleet) and sweep["number"] > 1 and sweep["ended_at"] is not None
 
 
+def _dear(fleet: Fleet) -> None:
+    """The zone's owner had set what the battery would pay for from now on."""
+    fleet.network.update_settings(fleet.zone, sender=fleet.factory.id, freezing_threshold=10**12)
+    fleet.set_policy(sweep_seconds=600)
+
+
+def _is_cheap(fleet: Fleet) -> bool:
+    return fleet.canister(fleet.zone).settings.freezing_threshold == 30 * DAY
+
+
 def _independent(fleet: Fleet) -> None:
     """The zone is its owner's alone, and has an allowance."""
     fleet.network.update_settings(fleet.zone, sender=fleet.factory.id, controllers=[member(1)])
@@ -242,6 +252,7 @@ FLOWS = [
     Flow("a child asks for cycles", _nothing, _ask_as_child, _paid),
     Flow("an owner has a zone refilled", _thirsty, _ask_as_owner, _has_fuel),
     Flow("a sweep refills a zone", _sweeping, _let_it_beat, _swept),
+    Flow("a sweep sets back what owners left", _dear, _let_it_beat, _is_cheap),
     Flow("a sweep pays an allowance", _independent, _let_it_beat, _swept),
 ]
 
