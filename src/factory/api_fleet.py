@@ -138,12 +138,23 @@ def set_child_allowance(canister: Principal, cycles_a_day: nat) -> AckResult:
     return {"ok": None}
 
 
+@update(guard=require_admin)
+def set_child_fuel(canister: Principal, on: bool) -> AckResult:
+    """Stops the deposits to a child, whoever asks for them, or lets them be made again; what it has stays with it."""
+    if not battery.is_child(canister.bytes):
+        return {"err": f"{to_text(canister.bytes)} is no child that gets cycles"}
+    battery.set_fuelled(canister.bytes, on)
+    note("set_child_fuel", canister.bytes, "on" if on else "off")
+    return {"ok": None}
+
+
 def child_fuel(canister: bytes, child: Child) -> ChildFuel:
     """A child as Candid carries it."""
     reading = fuel.get(canister)
     burn = child_burn(samples, canister, reading.read_at // SECOND)
     runway = reading.runway(max(reading.idle_burn, burn.recent or 0))
     used = limit = ends_at = 0
+    is_fuelled = battery.is_child(canister) and battery.is_fuelled(canister)
     if battery.is_child(canister):
         quota = battery.quota(canister, is_shared(child))
         quota.turn(ic.time())
@@ -165,6 +176,7 @@ def child_fuel(canister: bytes, child: Child) -> ChildFuel:
         "runway_days": None if runway is None else runway // DAY,
         "paid": deposit_log.paid(canister),
         "allowance": reading.allowance,
+        "fuelled": is_fuelled,
         "quota_limit": limit,
         "quota_used": used,
         "quota_ends_at": ends_at,

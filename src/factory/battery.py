@@ -2,12 +2,14 @@
 
 Pure. The rules and their order are the wire contract's; a grant is reserved in both quotas before the deposit is made
 and what does not arrive is given back. Limits of children are the policy's: a child that others than the factory
-control has a smaller one, because they can take out what they want. Amounts in cycles, times in ns, principals in
+control has a smaller one, because they can take out what they want. What it got in one custody does not count in the
+other. Amounts in cycles, times in ns, principals in
 bytes.
 
     settings "aggregate"  quota of all children together (see `quota`)
     settings "own"        u128 idle burn a day | u64 freezing threshold (s) | u128 measured burn a day | u64 read at
-    children principal -> u64 registered at | quota of this child, its limit and window being the policy's
+    children principal -> u64 registered at | u8 an admin stopped its fuel | quota of this child while the factory alone
+                          controls it | quota while others do; limits and windows are the policy's
 """
 
 import struct
@@ -17,12 +19,12 @@ from kybra import StableBTreeMap, blob, text
 from canister_kit.cycles import TransferCyclesError
 from factory.ordered import SortedKeys
 from factory.policy import CHILD_WINDOW, DAY, MOST_CYCLES, SHARED_WINDOW, Policy
-from factory.quota import QUOTA_BYTES, Quota, decode_quota
+from factory.quota import Quota, decode_quota
 
 AGGREGATE_LIMIT = 10_000_000_000_000
 WINDOW = DAY
 MAX_WINDOW = 366 * DAY
-REGISTERED = struct.Struct("<Q")
+CHILD = struct.Struct("<QB48s48s")
 OWN = struct.Struct("<16sQ16sQ")
 AGGREGATE_KEY = "aggregate"
 OWN_KEY = "own"
@@ -39,8 +41,9 @@ class Refusal(Exception):
 class Grant:
     """Cycles reserved for a child, with the windows they were taken from; 0 for one they are not held against."""
 
-    def __init__(self, child: bytes, amount: int, aggregate_window: int, child_window: int):
+    def __init__(self, child: bytes, shared: bool, amount: int, aggregate_window: int, child_window: int):
         self.child = child
+        self.shared = shared
         self.amount = amount
         self.aggregate_window = aggregate_window
         self.child_window = child_window
@@ -79,7 +82,8 @@ class Battery:
     def register(self, child: bytes, now: int) -> None:
         """Makes a canister a child, with a quota of its own; a child keeps the one it has."""
         if not self._children.contains_key(child):
-            self._children.insert(child, REGISTERED.pack(now) + Quota(0, CHILD_WINDOW).encode())
+            unused = Quota(0, CHILD_WINDOW).encode(), Quota(0, SHARED_WINDOW).encode()
+            self._children.insert(child, CHILD.pack(now, False, *unused))
             self._order.add(child)
 
     def forget(self, child: bytes) -> None:
@@ -139,18 +143,18 @@ class Battery:
         amount = min(requested, aggregate_left, child_left)
         if balance - self.reserve_cycles() < amount:
             raise Refusal({"insufficient_cycles_available": None})
-        grant = Grant(child, amount, aggregate.take(amount), 0 if granted else quota.take(amount))
-        self._store(child, aggregate, quota)
+        grant = Grant(child, shared, amount, aggregate.take(amount), 0 if granted else quota.take(amount))
+        self._store(child, shared, aggregate, quota)
         return grant
 
     def give_back(self, grant: Grant, amount: int) -> None:
         """Releases what did not arrive of a reservation, in the windows it was taken from."""
         aggregate = self.aggregate()
-        quota = self.quota(grant.child, False)
+        quota = self.quota(grant.child, grant.shared)
         aggregate.give_back(amount, grant.aggregate_window)
         if grant.child_window:
             quota.give_back(amount, grant.child_window)
-        self._store(grant.child, aggregate, quota)
+        self._store(grant.child, grant.shared, aggregate, quota)
 
     def aggregate(self) -> Quota:
         """The quota of all children together, as it was used last."""
@@ -169,16 +173,32 @@ class Battery:
         return ""
 
     def quota(self, child: bytes, shared: bool) -> Quota:
-        """A child's own quota, as it was used last."""
-        stored = self._children.get(child)
-        if stored is None:
-            raise KeyError(f"{child.hex()} is no child")
-        quota = decode_quota(stored[REGISTERED.size : REGISTERED.size + QUOTA_BYTES])
+        """A child's own quota while others than the factory control it or none do, as it was used last."""
+        quota = decode_quota(self._record(child)[2][shared])
         quota.limit = self._policy.get("shared_limit" if shared else "child_limit")
         quota.window = SHARED_WINDOW if shared else CHILD_WINDOW
         return quota
 
-    def _store(self, child: bytes, aggregate: Quota, quota: Quota) -> None:
-        registered = (self._children.get(child) or bytes(REGISTERED.size))[: REGISTERED.size]
+    def is_fuelled(self, child: bytes) -> bool:
+        """Whether deposits may be made to a child: no admin has stopped them."""
+        _, is_stopped, _ = self._record(child)
+        return not is_stopped
+
+    def set_fuelled(self, child: bytes, on: bool) -> None:
+        """Stops the deposits to a child, whoever asks for them, or lets them be made again."""
+        registered_at, _, quotas = self._record(child)
+        self._children.insert(child, CHILD.pack(registered_at, not on, *quotas))
+
+    def _record(self, child: bytes) -> tuple[int, int, list[bytes]]:
+        """What is stored of a child: when it was registered, whether its fuel is stopped, its two quotas."""
+        stored = self._children.get(child)
+        if stored is None:
+            raise KeyError(f"{child.hex()} is no child")
+        registered_at, is_stopped, *quotas = CHILD.unpack(stored)
+        return registered_at, is_stopped, quotas
+
+    def _store(self, child: bytes, shared: bool, aggregate: Quota, quota: Quota) -> None:
+        registered_at, is_stopped, quotas = self._record(child)
+        quotas[shared] = quota.encode()
         self._settings.insert(AGGREGATE_KEY, aggregate.encode())
-        self._children.insert(child, registered + quota.encode())
+        self._children.insert(child, CHILD.pack(registered_at, is_stopped, *quotas))

@@ -91,7 +91,7 @@ def examine_and_pay(canister: bytes, requested: int, reason: str) -> Async[Trans
     child = children.get(canister)
     if fault or child is None or not battery.is_child(canister):
         return failed(fault or f"{to_text(canister)} is no child of this factory")
-    fault = code_fault(canister, child) or custody_fault(canister)
+    fault = code_fault(canister, child) or custody_fault(canister) or fuel_fault(canister)
     if fault:
         return failed(fault)
     try:
@@ -122,6 +122,11 @@ def code_fault(canister: bytes, child: Child) -> str:
     if is_foreign:
         return f"{to_text(canister)} runs code that this factory did not publish ({details}): no cycles"
     return ""
+
+
+def fuel_fault(canister: bytes) -> str:
+    """Why an admin lets a child have no cycles, or ""."""
+    return "" if battery.is_fuelled(canister) else f"an admin has stopped the cycles of {to_text(canister)}"
 
 
 def report_quotas(canister: bytes, case: str) -> None:

@@ -70,6 +70,7 @@ from factory.api_fleet import (
     get_fleet,
     get_fleet_history,
     set_child_allowance,
+    set_child_fuel,
     start_sweep,
 )
 from factory.api_index import get_zone, get_zones_by_creator, get_zones_by_id, list_zones

@@ -34,6 +34,7 @@ class ChildFuel(Record):
     runway_days: Opt[nat]
     paid: nat
     allowance: nat
+    fuelled: bool
     quota_limit: nat
     quota_used: nat
     quota_ends_at: nat64

@@ -82,6 +82,7 @@ def child_row(child: dict[str, Any], versions: dict[bytes, int]) -> dict[str, An
         "read_at": iso(child["read_at"]),
         "paid": child["paid"],
         "allowance": child["allowance"],
+        "fuelled": child["fuelled"],
         "quota_used": child["quota_used"],
         "quota_limit": child["quota_limit"],
     }

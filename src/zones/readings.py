@@ -29,6 +29,7 @@ _CHILD = c.record(
     usual_burn=c.opt(c.NAT),
     runway_days=c.opt(c.NAT),
     quota_ends_at=c.NAT64,
+    fuelled=c.BOOL,
     **dict.fromkeys(
         ("balance", "reserved", "freezing", "memory", "paid", "allowance", "quota_limit", "quota_used"), c.NAT
     ),
@@ -84,6 +85,7 @@ _BATTERY = Method(
 _ACK = c.variant(ok=c.NULL, err=c.TEXT)
 _START_SWEEP = Method("start_sweep", [], [_ACK])
 _SET_ALLOWANCE = Method("set_child_allowance", [c.PRINCIPAL, c.NAT], [_ACK])
+_SET_FUEL = Method("set_child_fuel", [c.PRINCIPAL, c.BOOL], [_ACK])
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,10 @@ class Readings:
     def set_allowance(self, child: bytes, cycles_a_day: int) -> None:
         """Set what a child that the factory does not control is given a day, 0 for nothing; for admins."""
         ok_or_raise("set_child_allowance", _SET_ALLOWANCE(self.agent, self.canister, child, cycles_a_day))
+
+    def set_fuel(self, child: bytes, on: bool) -> None:
+        """Stop the deposits to a child, or let them be made again; for admins."""
+        ok_or_raise("set_child_fuel", _SET_FUEL(self.agent, self.canister, child, on))
 
 
 def _child(record: dict[str, Any]) -> dict[str, Any]:

@@ -251,6 +251,9 @@ def test_admins_and_controllers_decide_for_single_zones(tool: Tool) -> None:
     assert tool.json("fleet", "allowance", zone, "none")["allowances"][0]["allowance"] == 0
     code, error = tool.error("fleet", "allowance", zone, "900T")
     assert (code, "an allowance is 0 or " in error) == (3, True)
+    for state, is_on in (("off", False), ("on", True)):
+        assert tool.json("fleet", "fuel", zone, state)["fuel"] == [{"canister": zone, "fuelled": is_on}]
+        assert tool.json("fleet", "status", zone)["fuelled"] is is_on
     (allowed,) = tool.json("fleet", "allow-code", zone, digest)["allowed"]
     assert (allowed["sha256"], allowed["until"].endswith("Z")) == (digest, True)
 
@@ -263,6 +266,7 @@ def test_admins_and_controllers_decide_for_single_zones(tool: Tool) -> None:
 
     for command, role in (
         (["allowance", zone, "none"], "admin"),
+        (["fuel", zone, "off"], "admin"),
         (["waive", zone], "admin"),
         (["creation", "1", "--settle", "none"], "admin"),
         (["allow-code", zone, digest], "controller"),

@@ -43,6 +43,7 @@ FLEET = [
         "refund",
         "refund-account",
         "allowance",
+        "fuel",
         "waive",
         "allow-code",
         "creation",

@@ -249,6 +249,7 @@ class Thief:
             [
                 ("waive_repayment", zone),
                 ("set_child_allowance", zone, T),
+                ("set_child_fuel", zone, True),
                 ("settle_creation", {"id": 1, "canister": zone}),
                 ("refund",),
                 ("update_aggregate_quota_settings", 10**18, 1),

@@ -68,6 +68,34 @@ def test_a_child_that_others_control_too_gets_one_refill_a_month():
     assert battery.reserve(child(0), 2 * T, RICH, 30 * DAY, shared=True).amount == CHILD_LIMIT
 
 
+def test_what_a_child_got_while_others_controlled_it_does_not_count_once_the_factory_alone_does():
+    battery = battery_with(1)
+    assert battery.reserve(child(0), 2 * T, RICH, 0, shared=True).amount == CHILD_LIMIT
+    for day in (0, 1, 10, 29):
+        grant = battery.reserve(child(0), 2 * T, RICH, day * DAY)
+        assert grant.amount == CHILD_LIMIT
+        assert case(battery, 0, T, RICH, day * DAY) == "canister_quota_reached"
+        battery.give_back(grant, T)
+        assert battery.reserve(child(0), 2 * T, RICH, day * DAY).amount == T
+        with pytest.raises(Refusal):
+            battery.reserve(child(0), T, RICH, day * DAY, shared=True)
+    assert battery.reserve(child(0), T, RICH, 30 * DAY, shared=True).amount == T
+
+
+def test_that_a_childs_fuel_is_stopped_leaves_its_quotas_as_they_are_used():
+    battery = battery_with(2)
+    battery.reserve(child(0), T, RICH, 0)
+    battery.set_fuelled(child(0), False)
+    battery.register(child(0), 7)
+    assert [battery.is_fuelled(child(number)) for number in (0, 1)] == [False, True]
+    assert battery.quota(child(0), False).used == T
+    battery.reserve(child(0), T, RICH, 1)
+    assert not battery.is_fuelled(child(0))
+    battery.set_fuelled(child(0), True)
+    assert battery.is_fuelled(child(0))
+    assert battery.quota(child(0), False).used == CHILD_LIMIT
+
+
 def test_the_reserve_is_never_touched():
     battery = battery_with(1)
     assert battery.reserve_cycles() == 5 * T

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory import api_battery, context, marks, reconciling, retirement, sweep
+from factory import api_battery, api_fleet, context, marks, reconciling, retirement, sweep
 from factory.children import LIVE, Child
 from factory.deposit_log import FAILED, SETTLED, Deposit
 from factory.deposit_log import UNKNOWN as UNSETTLED
 from factory.deposits import deposit, refill, transfer
 from factory.fuel import DELETED, RUNNING, STOPPED, UNCONTROLLED
 from factory.fuel import UNREACHABLE as LOST
+from factory.principals import to_principal
 from tests.support.platform import DAY, FACTORY, SECOND, Canister, Platform
 
 T = 1_000_000_000_000
@@ -79,10 +80,13 @@ def balanced(platform: Platform) -> None:
     counted = [entry for entry in entries if aggregate.ends_at and entry.begun_at >= begun]
     assert aggregate.used == sum(entry.attached - entry.refunded for entry in counted) <= aggregate.limit
     for canister in platform.canisters:
-        quota = context.battery.quota(canister, False)
+        quota, shared = [context.battery.quota(canister, is_shared) for is_shared in (False, True)]
+        assert quota.used <= quota.limit
+        assert shared.used <= shared.limit
         begun = quota.ends_at - quota.window * SECOND
         mine = [entry for entry in entries if entry.canister == canister and entry.begun_at >= begun]
-        assert sum(entry.attached - entry.refunded for entry in mine) <= quota.limit
+        # What it got while others controlled it, within the longer window of that, is in there.
+        assert sum(entry.attached - entry.refunded for entry in mine) <= quota.limit + shared.used
 
 
 def open_alerts() -> set[tuple[int, bytes]]:
@@ -306,6 +310,37 @@ def test_foreign_code_of_a_child_that_is_not_controlled_is_an_alert_before_it_as
     platform.canisters[child].module_hash = RELEASE
     sweep_now(platform)
     assert open_alerts() == set()
+
+
+@pytest.mark.parametrize("asks", ["sweep", "child", "owner", "allowance"])
+def test_a_child_whose_fuel_an_admin_stopped_gets_nothing_whoever_asks_until_it_is_let_go(platform, asks):
+    controllers = [b"owner"] if asks == "allowance" else [FACTORY]
+    child = add_child(platform, 1, 100 * G, controllers=controllers)
+    other = add_child(platform, 2, 100 * G)
+    if asks == "allowance":
+        allow(child, 60 * G)
+    assert api_fleet.set_child_fuel(to_principal(child), False) == {"ok": None}
+
+    def ask() -> None:
+        if asks == "child":
+            platform.start(transfer(child, T, "asked for by the child"))
+        elif asks == "owner":
+            platform.start(refill(child, T, "asked for by an owner or admin"))
+        platform.settle()
+
+    before = platform.canisters[child].balance
+    sweep_now(platform)
+    ask()
+    assert platform.canisters[child].balance <= before
+    assert platform.canisters[other].balance > 1_400 * G
+    assert api_fleet.set_child_fuel(to_principal(child), True) == {"ok": None}
+    if asks in ("sweep", "allowance"):
+        sweep_now(platform)
+    ask()
+    assert platform.canisters[child].balance > before
+    acts = [(act.action, act.details) for act in context.owner_acts.page(9, 9)]
+    assert acts == [("set_child_fuel", "on"), ("set_child_fuel", "off")]
+    assert "is no child that gets cycles" in api_fleet.set_child_fuel(to_principal(b"stranger"), False)["err"]
 
 
 def allow(child: bytes, amount: int) -> None:

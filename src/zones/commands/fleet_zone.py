@@ -1,4 +1,4 @@
-"""`zones fleet allowance|waive|allow-code|creation|settle-deposit`: what admins decide on single zones.
+"""`zones fleet allowance|fuel|waive|allow-code|creation|settle-deposit`: what admins decide on single zones.
 
 Not for what its owners decide (`custody`).
 """
@@ -18,6 +18,7 @@ from zones.tables import Column, Table, iso, time_shown
 
 _CANISTER = Column("canister", "canister")
 _ALLOWANCE = (_CANISTER, Column("allowance", "cycles a day", cycles_text, right=True))
+_FUEL = (_CANISTER, Column("fuelled", "gets cycles"))
 _WAIVED = (_CANISTER, Column("waived", "waived", cycles_text, right=True))
 _ALLOWED = (_CANISTER, Column("sha256", "SHA-256"), Column("until", "until", time_shown))
 _CREATION = (
@@ -41,6 +42,13 @@ def register(actions: Subparsers, add: Add) -> list[argparse.ArgumentParser]:
         _allowance,
         "zones fleet allowance rwlgt-iiaaa-aaaaa-aaaaa-cai 100B",
     )
+    fuel = add(
+        actions,
+        "fuel",
+        "have a zone get no more cycles from the battery, or get them again; for admins",
+        _fuel,
+        "zones fleet fuel rwlgt-iiaaa-aaaaa-aaaaa-cai off",
+    )
     waive = add(
         actions,
         "waive",
@@ -55,13 +63,14 @@ def register(actions: Subparsers, add: Add) -> list[argparse.ArgumentParser]:
         _allow_code,
         "zones fleet allow-code rwlgt-iiaaa-aaaaa-aaaaa-cai 3f0a...",
     )
-    for command in (allowance, waive, allow):
+    for command in (allowance, fuel, waive, allow):
         command.add_argument("zone", metavar="ZONE", help="a zone's canister or id")
     allowance.add_argument(
         "cycles", type=checked(checks.cycles_limit), metavar="CYCLES", help="500B, 1T, or none for nothing"
     )
+    fuel.add_argument("switch", choices=("on", "off"), help="off: nothing, whoever asks; on: by the policy again")
     allow.add_argument("sha256", type=checked(checks.sha256), metavar="SHA256", help="of the gzipped Wasm")
-    return [allowance, waive, allow, _add_creation(actions, add), _add_settling(actions, add)]
+    return [allowance, fuel, waive, allow, _add_creation(actions, add), _add_settling(actions, add)]
 
 
 def _add_creation(actions: Subparsers, add: Add) -> argparse.ArgumentParser:
@@ -113,6 +122,15 @@ def _allowance(context: Context) -> Result:
         desk.readings.set_allowance(canister, desk.options.cycles)
     row = {"canister": to_text(canister), "allowance": desk.options.cycles}
     return desk.listing("allowances", Table(_ALLOWANCE, [row]), "")
+
+
+def _fuel(context: Context) -> Result:
+    desk = Desk(context, signed=True)
+    canister, is_on = desk.canister(desk.options.zone), desk.options.switch == "on"
+    with explaining(desk.options.identity):
+        desk.readings.set_fuel(canister, is_on)
+    row = {"canister": to_text(canister), "fuelled": is_on}
+    return desk.listing("fuel", Table(_FUEL, [row]), "")
 
 
 def _waive(context: Context) -> Result:
