@@ -187,7 +187,9 @@ def begin(asked: Creation, call_token: bytes | None, public_key: bytes | None) -
         asked.proven = True
     now = ic.time()
     asked.cycles = creation_rules.figure("creation_cycles")
-    if asked.funding == SPONSORED:
+    if asked.funding == FUNDED:
+        asked.price = funded_price()
+    else:
         asked.count_window, asked.cycles_window = creation_rules.take(asked.proven, asked.cycles, now)
     number = creations.begin(asked, now)
     if asked.funding == SPONSORED and asked.proven:
@@ -231,7 +233,7 @@ def has_canister(number: int, controllers: list[bytes]) -> None:
     lists.add(zone_list(creation.zone_id), creation.canister)
     lists.add(creator_list(creation.creator), creation.canister)
     if creation.funding == FUNDED:
-        ic.msg_cycles_accept128(creation.cycles + creation_rules.figure("funded_fee"))
+        ic.msg_cycles_accept128(creation.price)
 
 
 def give_up(number: int, fault: str) -> None:

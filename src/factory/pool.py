@@ -7,6 +7,7 @@ record of its own until a zone takes it. The factory alone controls them, and no
 from kybra import Async, ic, void
 
 from factory.birth import birth_settings
+from factory.children import FUNDED
 from factory.context import creation_rules, creations, deposit_log, open_calls
 from factory.services import management
 from factory.spending import came_back, spending_fault
@@ -82,16 +83,33 @@ def pool_canister(number: int, canister: bytes) -> None:
 
 
 def take_pooled(number: int) -> bytes:
-    """Gives the oldest canister of the pool to a creation and returns it; empty when there is none."""
-    pool = creations.pool()
-    pooled = creations.get(pool[0]) if pool else None
+    """Gives the oldest fitting canister of the pool to a creation and returns it; empty when there is none."""
+    waiting = fitting(number)
+    pooled = creations.get(waiting)
     if pooled is None:
         return b""
-    creations.store_pool(pool[1:])
+    creations.store_pool([other for other in creations.pool() if other != waiting])
     pooled.stage = TAKEN
-    creations.put(pool[0], pooled, ic.time())
+    creations.put(waiting, pooled, ic.time())
     creation = creations.has_canister(number, pooled.canister, ic.time())
     creation.cycles = pooled.cycles
     creations.put(number, creation, ic.time())
     fill_pool_soon()
     return pooled.canister
+
+
+def fitting(number: int) -> int:
+    """The oldest creation of the pool whose canister may become that of another creation, 0 for none.
+
+    Who pays for a zone gets the cycles of its price, whatever the policy was when the pool was filled.
+    """
+    creation = creations.get(number)
+    for waiting in creations.pool():
+        pooled = creations.get(waiting)
+        if (
+            creation is not None
+            and pooled is not None
+            and (creation.funding != FUNDED or creation.cycles == pooled.cycles)
+        ):
+            return waiting
+    return 0

@@ -7,7 +7,7 @@ principals in bytes.
     settings  "creation_next" u64 id of the next creation, from 1
               "pool"          u64 creation ids of the canisters that wait to become a zone
     creations u64 id -> u8 version (1) | u8 stage | u8 funding | u8 custody | u8 proven | u64 asked at | u64 changed at
-                        | u64 tried at | u64 window of the count | u64 window of the cycles | u128 cycles
+                        | u64 tried at | u64 window of the count | u64 window of the cycles | u128 cycles | u128 price
                         | u8 length each: zone_id, creator, canister, SHA-256 of the call token or nothing, rpc_host,
                           fault | u16 length, rpc_path | u8 count, owners (u8 length, principal)
     zones     u8 length, creator | zone_id -> u64 creation id
@@ -41,7 +41,7 @@ STAGE_NAMES = {
 
 VERSION = 1
 MAX_FAULT_BYTES = 240
-HEAD = struct.Struct("<BBBBBQQQQQ16s")
+HEAD = struct.Struct("<BBBBBQQQQQ16s16s")
 NUMBER = struct.Struct("<Q")
 NEXT_KEY = "creation_next"
 POOL_KEY = "pool"
@@ -63,6 +63,8 @@ class Creation:
         self.proven = False
         self.cycles = 0
         """Attached to the canister's creation, the platform's fee included."""
+        self.price = 0
+        """What the call that asked for it pays, as it was when it was admitted; 0 for a sponsored one."""
         self.count_window = 0
         self.cycles_window = 0
         self.asked_at = 0
@@ -98,6 +100,7 @@ class Creation:
             self.count_window,
             self.cycles_window,
             self.cycles.to_bytes(16, "little"),
+            self.price.to_bytes(16, "little"),
         )
         fault = self.fault.encode()[:MAX_FAULT_BYTES]
         host, path = self.rpc_host.encode(), self.rpc_path.encode()
@@ -113,7 +116,8 @@ def decode_creation(stored: bytes) -> Creation:
     creation = Creation(creator, zone_id.decode(), rpc_host.decode(), stored[at + 2 : path_end].decode(), token_hash)
     _, creation.stage, creation.funding, creation.custody, proven, creation.asked_at, creation.changed_at = head[:7]
     creation.tried_at, creation.count_window, creation.cycles_window = head[7:10]
-    creation.proven, creation.cycles = bool(proven), int.from_bytes(head[10], "little")
+    creation.proven = bool(proven)
+    creation.cycles, creation.price = int.from_bytes(head[10], "little"), int.from_bytes(head[11], "little")
     creation.canister, creation.fault = canister, fault.decode("utf-8", "ignore")
     creation.owners, _ = unpacked_list(stored, path_end)
     return creation

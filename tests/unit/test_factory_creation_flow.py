@@ -11,7 +11,7 @@ from kybra import Principal, StableBTreeMap, ic
 
 from factory import context, control, creation, examination, installation, pool, settling, state
 from factory.children import LIVE as CHILD_LIVE
-from factory.children import MANAGED, SHARED, SOVEREIGN, Child
+from factory.children import MANAGED, SHARED, SOVEREIGN, SPONSORED, Child
 from factory.zones import CREATED, FAILED, LIVE, RESERVED, Creation
 from tests.support.maps import maps_of
 
@@ -278,6 +278,45 @@ def test_a_pooled_canister_spares_a_zone_the_call_that_creates_one(platform):
     run(pool.fill_pool(), platform)
     ask(platform, custody=1, owners=[], funding=1, zone_id="0x" + "cd" * 20)
     assert platform.calls == ["create_canister", "stored_chunks", "install_chunked_code"]
+
+
+def set_figures(**changes: int) -> None:
+    """Changes figures of the policy of creations."""
+    policy = context.creation_rules.policy()
+    policy.figures.update(changes)
+    assert context.creation_rules.change(policy) == ""
+
+
+@pytest.mark.parametrize("pooled", [6 * T, 2 * T])
+def test_who_pays_for_a_zone_gets_what_the_price_buys_whatever_waits_in_the_pool(platform, monkeypatch, pooled):
+    accepted: list[int] = []
+    monkeypatch.setattr(ic, "msg_cycles_available128", lambda: 10 * T)
+    monkeypatch.setattr(ic, "msg_cycles_accept128", lambda amount: accepted.append(amount) or amount)
+    set_figures(creation_cycles=pooled, pool_size=2)
+    run(pool.fill_pool(), platform)
+    set_figures(creation_cycles=2 * T, pool_size=0)
+    waiting = list(platform.controllers)
+    canister, fault = ask(platform)
+    assert (fault, accepted) == ("", [2 * T + 20 * 10**9])
+    assert (canister in waiting) == (pooled == 2 * T)
+    assert platform.balance == 100 * T - 2 * pooled - (2 * T if pooled == 6 * T else 0)
+    canister, fault = ask(platform, custody=MANAGED, owners=[], funding=SPONSORED, zone_id="0x" + "cd" * 20)
+    assert (fault, canister) == ("", waiting[pooled == 2 * T])
+    assert child_of(canister).owed == pooled
+
+
+def test_the_price_of_a_zone_is_that_at_which_it_was_admitted(platform, monkeypatch):
+    accepted: list[int] = []
+    monkeypatch.setattr(ic, "msg_cycles_accept128", lambda amount: accepted.append(amount) or amount)
+    creating = platform.do_create_canister
+
+    def dearer_meanwhile(call: Call) -> Any:
+        set_figures(creation_cycles=4 * T, daily_cycles=90 * T, funded_fee=T)
+        return creating(call)
+
+    platform.do_create_canister = dearer_meanwhile
+    assert ask(platform)[1] == ""
+    assert accepted == [2 * T + 20 * 10**9]
 
 
 def given_back(platform: Platform) -> bytes:
