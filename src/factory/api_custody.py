@@ -20,7 +20,7 @@ REFRESH_INTERVAL = 60 * 1_000_000_000
 def offer_custody(offer: CustodyOffer) -> Async[AckResult]:
     """Offers a zone to owners in a custody, for who speaks for the zone.
 
-    Done once each new owner has accepted, and each present one who loses the zone or its control.
+    Done once each new owner has accepted, and each present one who loses the zone or a say in it.
     """
     canister, caller = offer["canister"].bytes, ic.caller().bytes
     owners = [owner.bytes for owner in offer["owners"]]
@@ -44,7 +44,7 @@ def offer_custody(offer: CustodyOffer) -> Async[AckResult]:
 
 @update(guard=require_signature)
 def accept_custody(offer: CustodyOffer) -> Async[AckResult]:
-    """Accepts an offer, for new owners and those who lose the zone by it; the last acceptance carries it out.
+    """Accepts an offer, for new owners and those from whom it takes something; the last acceptance carries it out.
 
     The offer is repeated: one that was replaced since the caller read it is not accepted by mistake.
     """

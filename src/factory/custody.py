@@ -2,8 +2,8 @@
 
 Pure. `managed` is the factory alone, `shared` the factory and up to 9 owners, `sovereign` up to 10 owners and not the
 factory. A transfer takes two steps: it is offered by one who speaks for the zone, and accepted by each new owner and by
-each present one who loses the zone or its control by it; then it can be carried out (`control`). Each check returns
-what is wrong, or "".
+each present one from whom it takes something; then it can be carried out (`control`). Each check returns what is wrong,
+or "".
 """
 
 from canister_kit.guards import ANONYMOUS
@@ -38,9 +38,14 @@ def debt_fault(child: Child, custody: int) -> str:
 
 
 def awaited(child: Child) -> list[bytes]:
-    """Who has yet to accept what is offered: new owners, and present ones who lose the zone or control of it."""
-    gives_control_up = child.offered_custody == MANAGED and child.custody != MANAGED
-    losing = child.owners if gives_control_up else [owner for owner in child.owners if owner not in child.offered]
+    """Who has yet to accept what is offered: new owners, and present ones who lose the zone or a say in it.
+
+    All present ones do when a zone becomes or ceases to be managed. In the first case they lose its control; in the
+    second each of them can do alone what the factory did for none without the others: take them out on the platform,
+    and read and replace what the zone holds.
+    """
+    is_everybodys = MANAGED in (child.custody, child.offered_custody) and child.custody != child.offered_custody
+    losing = child.owners if is_everybodys else [owner for owner in child.owners if owner not in child.offered]
     new = [owner for owner in child.offered if owner not in child.owners]
     return [principal for principal in [*new, *losing] if principal not in child.accepted] if child.offered else []
 

@@ -80,7 +80,8 @@ def test_owners_take_custody_when_what_is_owed_was_repaid_and_each_accepted(fact
     [
         ("managed", "managed", [1], [2]),
         ("managed", "managed", [1, 3], [3, 2]),
-        ("managed", "shared", [1, 2], []),
+        ("managed", "shared", [1, 2], [2]),
+        ("managed", "sovereign", [1, 3], [3, 2]),
         ("shared", "sovereign", [1, 2], []),
         ("shared", "managed", [1, 2], [2]),
         ("shared", "managed", [3], [3, 2]),
