@@ -256,6 +256,31 @@ def test_an_upgrade_to_what_runs_already_clears_a_flag_that_a_change_left(
     assert change_of(factory, zone)["outcome"] == ("current", None)
 
 
+@pytest.mark.parametrize(
+    ("before", "asked"),
+    [
+        (["deposit_cycles", "canister_status"], []),
+        (["set_maintenance"], ["refresh_controllers", "set_maintenance"]),
+    ],
+)
+def test_code_that_an_owner_put_on_a_shared_zone_meanwhile_is_asked_nothing(
+    network: InProcess, factory: Actor, zone_build: Built, next_release: bytes, before: list[str], asked: list[str]
+):
+    zone = zone_of(factory, zone_build, WORKS)
+    publish(factory, next_release, 1001)
+    assert factory.call("accept_release", zone.id.bytes, 1001, sender=OWNER) == ("ok", None)
+    hold = Hold(network, factory, *before, "canister_info")
+    assert factory.call("start_rollout", PLAN, sender=TEAM) == ("ok", 1)
+    while not hold.struck:
+        network.advance(SECONDS)
+    installs_another(zone, packed_anew(zone_build.wasm, 3))
+    hold.release()
+    assert outcomes(run(factory), {"zone": zone}) == {"zone": "failed"}
+    assert "somebody else changed its code" in change_of(factory, zone)["fault"]
+    methods = ("refresh_controllers", "set_maintenance", "get_health")
+    assert [made.method for made in hold.calls if made.method in methods] == asked
+
+
 def test_a_shared_zone_that_its_owner_stopped_is_left_alone(
     network: InProcess, factory: Actor, zone_build: Built, next_release: bytes
 ):
