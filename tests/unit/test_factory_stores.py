@@ -281,7 +281,7 @@ def test_a_child_with_every_list_full_fits_its_map():
 def test_what_owners_said_is_forgotten_with_them_however_many_there_were():
     children = children_of(maps_of("factory"))
     children.put(b"canister", Child(ZONE_ID, b"creator", 7))
-    first, asked = b"first" * 5, b"asked" * 5
+    first, second, asked = b"first" * 5, b"", b"asked" * 5
     for number in range(200):
         second = number.to_bytes(25, "big")
         child = children.info_read(b"canister", [b"factory", first, second], bytes(32), b"factory", 9)
