@@ -122,7 +122,7 @@ def _hold(fleet: Fleet, flow: Flow, probe: Probe) -> None:
         assert fleet.canister(factory).status is Status.STOPPING
         probe.release()
         while network.status(stopping) is None:
-            # What waits for a child that does not stop is answered by time alone: the platform gives up after 5 minutes.
+            # What waits for a child that does not stop is answered by time alone: the platform waits 5 minutes.
             network.advance(0 if network.ic.scheduler.busy else STEP)
             if flow.outcalls:
                 network.answer_outcalls(flow.outcalls)
