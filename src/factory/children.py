@@ -7,7 +7,7 @@ by. Battery quotas, deposits and rollouts have maps of their own. Times in ns, a
                  | u64 info read at, 0 for never | u8 factory controls it | u128 owed | 42 zone_id | u8 length, creator
                  | u8 length, module hash as read last | u8 count, controllers as read last
                  | u8 count, owners | u8 count, offered to | u8 count, accepted by | u8 count, agreed to its end
-                   (each u8 length, principal) | u8 custody offered, 0 for none
+                   (each u8 length, principal) | u8 custody offered, 0 for none | u8 emptied by the factory
     ended     the same, of children that have ended
 """
 
@@ -65,6 +65,8 @@ class Child:
         self.agreed: list[bytes] = []
         """Owners who want the zone retired."""
         self.offered_custody = 0
+        self.emptied = False
+        """Whether the factory itself put the code there that gives the canister's cycles back."""
 
     def is_owner(self, principal: bytes) -> bool:
         """Whether a principal speaks for the zone: an owner, or the creator while there is none."""
@@ -99,7 +101,7 @@ class Child:
         parts = [head, packed(self.creator, self.module_hash)]
         for principals in (self.controllers, self.owners, self.offered, self.accepted, self.agreed):
             parts.append(packed_list(principals))
-        return b"".join([*parts, bytes([self.offered_custody])])
+        return b"".join([*parts, bytes([self.offered_custody, self.emptied])])
 
 
 def decode_child(stored: bytes) -> Child:
@@ -114,7 +116,7 @@ def decode_child(stored: bytes) -> Child:
     for principals in (child.controllers, child.owners, child.offered, child.accepted, child.agreed):
         found, at = unpacked_list(stored, at)
         principals += found
-    child.offered_custody = stored[at]
+    child.offered_custody, child.emptied = stored[at], bool(stored[at + 1])
     return child
 
 

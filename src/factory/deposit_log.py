@@ -11,6 +11,7 @@ The last 10 000 are kept one by one. Amounts in cycles, times in ns.
                             | u8 length, canister | u8 length, reason
     paid      canister   -> u128 attached less refunded, the pending and unknown ones included
               "r" | canister -> u128 given back at its end
+              "h" | canister -> u128 held when it was about to give that back
 """
 
 import struct
@@ -32,6 +33,7 @@ MAX_PAGE = 200
 MAX_REASON_BYTES = 32
 RETIRED_REASON = "retired"
 GIVEN_BACK = b"r"
+HELD = b"h"
 STATE_KEY = "deposits"
 PENDING_KEY = "pending"
 ENDS = struct.Struct("<QQ")
@@ -151,9 +153,20 @@ class DepositLog:
         sums[UNKNOWN].add(deposit, 1)
         self._end(deposit, next_number, oldest, sums)
 
-    def give_back(self, canister: bytes, total: int, now: int) -> None:
-        """Writes down all that a canister gave back so far at its end; what is in the books already is not again."""
-        known = self.given_back(canister)
+    def hold(self, canister: bytes, amount: int) -> None:
+        """Writes down what a canister holds that is about to give it back."""
+        self._paid.insert(HELD + canister, amount.to_bytes(16, "little"))
+
+    def held(self, canister: bytes) -> int:
+        """What a canister held when it was about to give it back."""
+        return int.from_bytes(self._paid.get(HELD + canister) or b"", "little")
+
+    def give_back(self, canister: bytes, total: int, most: int, now: int) -> None:
+        """Writes down all that a canister gave back so far at its end, of what it says that by which it is believed.
+
+        What is in the books already is not written again.
+        """
+        known, total = self.given_back(canister), min(total, most)
         if total <= known:
             return
         number, oldest, sums = self._state()
@@ -213,6 +226,7 @@ class DepositLog:
     def forget(self, canister: bytes) -> None:
         """Drops what a child that has ended was given; its deposits and the sums stay."""
         self._paid.remove(canister)
+        self._paid.remove(HELD + canister)
 
     def passed_on(self) -> int:
         """All that left the battery less what came back, what is pending or unknown included.

@@ -3,7 +3,8 @@
 A flow over the management canister. That it has begun is written down first, and from then on the child is no longer
 fuelled nor upgraded; each step may be repeated, so a retirement that stopped half way is taken up from its beginning.
 What was done already is read from the platform: what code runs, what that code gave back, whether the canister is
-gone. Nothing is deleted before what it gave back is in the books. Not for who may want it (`api_custody`).
+gone. That code is believed only where the factory's own record says that it put it there: its owners could have, with
+an argument of theirs. Nothing is deleted before what it gave back is in the books. Not for who may want it (`api_custody`).
 """
 
 from kybra import Async, Tuple, ic, nat, text
@@ -85,27 +86,31 @@ def empty_and_delete(canister: bytes) -> Async[text]:
     answer = yield management.canister_status(this)
     if answer.Err is not None:
         return f"reading the status of {to_text(canister)} failed: {answer.Err}"
+    held, child = answer.Ok["cycles"], children.get(canister)
     # Installed anew it would forget what it gave back.
-    is_ready = answer.Ok["module_hash"] == RETURNER_HASH
+    is_ready = child is not None and child.emptied and answer.Ok["module_hash"] == RETURNER_HASH
+    # What others deposited since counts, too.
+    most = deposit_log.held(canister) + held if is_ready else held
     # What holds less is deleted with what it has.
-    if not is_ready and answer.Ok["cycles"] >= LEAST_CYCLES:
-        fault = yield prepare(canister)
+    if not is_ready and held >= LEAST_CYCLES:
+        fault = yield prepare(canister, held)
         if fault:
             return fault
         is_ready = True
     if is_ready:
-        fault = yield give_back(canister)
+        fault = yield give_back(canister, most)
         if fault:
             return fault
     answer = yield management.delete_canister(this)
     return "" if answer.Err is None else f"deleting {to_text(canister)} failed: {answer.Err}"
 
 
-def prepare(canister: bytes) -> Async[text]:
+def prepare(canister: bytes, held: int) -> Async[text]:
     """Puts code on a stopped child that does nothing but give its cycles back; nobody else may change that any more."""
     answer = yield management.update_settings({"canister_id": to_principal(canister), "settings": last_settings()})
     if answer.Err is not None:
         return f"setting the freezing threshold of {to_text(canister)} failed: {answer.Err}"
+    deposit_log.hold(canister, held)
     answer = yield management.install_code(
         {
             "mode": {"reinstall": None},
@@ -114,11 +119,17 @@ def prepare(canister: bytes) -> Async[text]:
             "arg": ic.candid_encode(f'(record {{ canister_id = principal "{ic.id().to_str()}" }})'),
         }
     )
-    return "" if answer.Err is None else f"installing the code that gives cycles back failed: {answer.Err}"
+    if answer.Err is not None:
+        return f"installing the code that gives cycles back failed: {answer.Err}"
+    child = children.get(canister)
+    if child is not None:
+        child.emptied = True
+        children.put(canister, child)
+    return ""
 
 
-def give_back(canister: bytes) -> Async[text]:
-    """Has a child's cycles deposited to the factory by the code that `prepare` put on it; stops it again."""
+def give_back(canister: bytes, most: int) -> Async[text]:
+    """Has a child's cycles, at most so many, deposited to the factory by the code that `prepare` put on it; stops it."""
     this: CanisterIdRecord = {"canister_id": to_principal(canister)}
     answer = yield management.start_canister(this)
     if answer.Err is not None:
@@ -127,7 +138,7 @@ def give_back(canister: bytes) -> Async[text]:
     fault = f"giving the cycles back failed: {answer.Err}"
     if answer.Err is None:
         fault = ""
-        deposit_log.give_back(canister, int.from_bytes(answer.Ok, "little"), ic.time())
+        deposit_log.give_back(canister, int.from_bytes(answer.Ok, "little"), most, ic.time())
     answer = yield management.stop_canister(this)
     return fault or ("" if answer.Err is None else f"stopping {to_text(canister)} failed: {answer.Err}")
 

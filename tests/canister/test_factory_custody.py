@@ -337,6 +337,28 @@ def test_a_retirement_that_stopped_half_way_is_taken_up(factory, zone):
     assert factory.call("get_zone", zone)["stage"] == ("retired", None)
 
 
+@pytest.mark.parametrize("leaves", [False, True], ids=["he stays", "he leaves first"])
+def test_an_owner_who_installs_the_code_that_gives_cycles_back_himself_is_not_believed(factory, leaves):
+    network = factory.network
+    asked = wish(owners=[member(1).bytes], custody=("shared", None))
+    canister = Wallet(network, factory).call("create_zone", asked, cycles=3 * T)[1]["canister"]
+    zone = Principal(canister)
+    passed_on = factory.call("get_battery_status")["passed_on"]
+    to_itself = candid.encode([types.CANISTER_ID], [{"canister_id": canister}])
+    network.reinstall(zone, RETURNER_WASM, to_itself, sender=member(1))
+    settings = {"controllers": [factory.id]} if leaves else {}
+    network.update_settings(zone, sender=member(1), freezing_threshold=0, **settings)
+    for _ in range(5):
+        network.update(zone, "give_back")
+    held, battery = network.cycles(zone), network.cycles(factory.id)
+    label, recovered = factory.call("retire_child", canister, text_of(canister), sender=member(1))
+    assert (label, held - 0.11 * T < recovered <= held) == ("ok", True)
+    assert network.cycles(factory.id) > battery + recovered - 0.01 * T
+    assert factory.call("get_deposits", None, 0)["sums"]["returned"]["refunded"] == recovered
+    assert factory.call("get_battery_status")["passed_on"] == max(0, passed_on - recovered)
+    assert not network.exists(zone)
+
+
 def test_the_code_that_gives_cycles_back_is_its_source():
     source = (Path(__file__).parent / "returner.wat").read_text()
     assert bytes(wasmtime.wat2wasm(source)) == RETURNER_WASM

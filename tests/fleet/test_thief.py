@@ -196,6 +196,20 @@ class Thief:
         for number in NAMES:
             self.call("retire_child", zone.bytes, zone.to_str(), sender=member(number))
 
+    def forge_return(self) -> None:
+        """Has a zone of his say that it gave back what it sent to itself, again and again, and ends it."""
+        self.create_funded("shared", 3 * T)
+        zone, owner = self._own()
+        self.network.add_cycles(zone, T)
+        to_itself = candid.encode([types.CANISTER_ID], [{"canister_id": zone.bytes}])
+        self.network.reinstall(zone, RETURNER_WASM, to_itself, sender=owner)
+        leaving = self.draw.choice([{}, {"controllers": [self.fleet.factory.id]}])
+        self.network.update_settings(zone, sender=owner, freezing_threshold=0, **leaving)
+        for _ in range(5):
+            self.network.update(zone, "give_back")
+        for number in NAMES:
+            self.call("retire_child", zone.bytes, zone.to_str(), sender=member(number))
+
     def ride_a_rollout(self) -> None:
         """Empties a zone of his, consents to a change of its code, for which it is fuelled, and breaks in on that."""
         zone, owner = self._own()
@@ -277,6 +291,7 @@ class Thief:
             self.take_custody,
             self.take_factory_out,
             self.retire,
+            self.forge_return,
             self.ride_a_rollout,
             self.trick_consent,
             self.play_admin,

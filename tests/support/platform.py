@@ -7,12 +7,15 @@ platform would say, with a reject, or with a trap in the callback, which undoes 
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Callable, Generator
 from types import SimpleNamespace
 from typing import Any
 
 import kybra
 from kybra import Principal
+
+from factory.returner import RETURNER_HASH
 
 SECOND = 1_000_000_000
 DAY = 86_400
@@ -30,6 +33,10 @@ class Canister:
         self.status = "running"
         self.exists = True
         self.settings = {"compute_allocation": 0, "memory_allocation": 0, "freezing_threshold": 30 * DAY}
+        self.given_back = 0
+        """What it says that it gave back, once it runs the code for that."""
+        self.returns_to = b""
+        """Where that code sends its cycles: what it was installed with."""
 
 
 class Call:
@@ -74,6 +81,9 @@ class Platform:
 
     def caller(self) -> Principal:
         return Principal.from_hex(self.caller_id.hex())
+
+    def candid_encode(self, text: str) -> bytes:
+        return text.encode()
 
     def canister_balance128(self) -> int:
         return self.balance
@@ -208,7 +218,8 @@ class Platform:
 
     def _send(self, asked: kybra.AsyncInfo, stack: list[Generator[Any, Any, Any]], outcome: list[Any]) -> None:
         attached = asked.args[3] if asked.name == "call_with_payment128" else 0
-        call = Call(stack, asked.args[1].rpartition(".")[2], asked.args[2], attached)
+        args = asked.args[2] if len(asked.args) > 2 else {"canister_id": asked.args[0]}
+        call = Call(stack, asked.args[1].rpartition(".")[2], args, attached)
         call.outcome = outcome
         assert self.balance >= attached, "attaching more than the balance traps"
         self.balance -= attached
@@ -231,19 +242,48 @@ class Platform:
             if FACTORY not in canister.controllers:
                 return _err("Rejection code 5, Only controllers of the canister can call canister_status")
             return _ok(self._status_of(canister))
-        if call.method == "update_settings":
-            if FACTORY not in canister.controllers:
-                return _err("Rejection code 5, Only controllers of the canister can call update_settings")
+        if call.method == "deposit_cycles":
+            canister.balance += call.attached
+            call.landed = True
+            return _ok(None)
+        if call.method == "give_back":
+            return self._give_back(canister)
+        if FACTORY not in canister.controllers:
+            return _err(f"Rejection code 5, Only controllers of the canister can call {call.method}")
+        return self._control(canister, call)
+
+    def _give_back(self, canister: Canister) -> Any:
+        """What the program answers that gives cycles back, if the factory put it there: else its owners' wrote it."""
+        if canister.module_hash != RETURNER_HASH or canister.status != "running":
+            return _err("Rejection code 5, it does not answer")
+        if canister.returns_to == FACTORY:
+            canister.given_back += canister.balance
+            self.balance += canister.balance
+            canister.balance = 0
+        return _ok(canister.given_back.to_bytes(16, "little"))
+
+    def _control(self, canister: Canister, call: Call) -> Any:
+        """What only controllers may do."""
+        if call.method == "stop_canister":
+            canister.status = "stopped"
+        elif call.method == "start_canister":
+            canister.status = "running"
+        elif call.method == "update_settings":
             change = call.args["settings"]
             if change["controllers"] is not None:
                 canister.controllers = [one.bytes for one in change["controllers"]]
             canister.settings = {
                 name: value if change[name] is None else change[name] for name, value in canister.settings.items()
             }
-            return _ok(None)
-        assert call.method == "deposit_cycles"
-        canister.balance += call.attached
-        call.landed = True
+        elif call.method == "install_code":
+            canister.module_hash = hashlib.sha256(call.args["wasm_module"]).digest()
+            canister.returns_to, canister.given_back = FACTORY, 0
+        else:
+            assert call.method == "delete_canister"
+            assert canister.status == "stopped"
+            canister.exists = False
+            self.burned += canister.balance
+            canister.balance = 0
         return _ok(None)
 
     def _status_of(self, canister: Canister) -> dict[str, Any]:

@@ -223,7 +223,7 @@ def test_every_deposit_ends_once_and_the_sums_outlive_what_is_forgotten(sequence
                     model[at][0] = UNKNOWN
             elif event == "give_back":
                 known = log.given_back(child(number % 3))
-                log.give_back(child(number % 3), amount, now)
+                log.give_back(child(number % 3), amount + number, amount, now)
                 assert log.given_back(child(number % 3)) == max(known, amount)
                 if amount > known:
                     model[len(model)] = [RETURNED, child(number % 3), 0, amount - known]

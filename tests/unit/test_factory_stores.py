@@ -237,7 +237,7 @@ def test_a_child_is_read_as_it_was_stored(controllers, owners, creator, module_h
     child = Child("0x" + "ab" * 20, creator, 7)
     child.custody, child.funding, child.stage, child.proven = SHARED, FUNDED, LIVE, True
     child.owners = child.offered = child.accepted = owners
-    child.owed = owed
+    child.owed, child.emptied = owed, True
     children.put(b"canister", child)
     child = children.info_read(b"canister", controllers, module_hash, b"factory", 9)
     again = children.get(b"canister")
