@@ -8,9 +8,9 @@ from factory.children import CUSTODY_NAMES, LIVE, Child
 from factory.context import admins, children, note, open_calls, require_admin, require_signature
 from factory.control import hand_over
 from factory.examination import examine
-from factory.marks import custody_fault
+from factory.marks import custody_fault, retirement_fault
 from factory.principals import to_text
-from factory.retirement import retire
+from factory.retirement import retire, take_back
 from factory.types_zones import CustodyOffer, RepayResult, RetireResult
 
 REFRESH_INTERVAL = 60 * 1_000_000_000
@@ -99,9 +99,7 @@ def spoken_for(canister: bytes) -> tuple[Child | None, str]:
         return None, f"{to_text(canister)} is no child of this factory"
     if not child.is_owner(ic.caller().bytes):
         return None, custody.NOT_AN_OWNER
-    if child.stage != LIVE:
-        return None, f"the zone of {to_text(canister)} is not live"
-    fault = custody_fault(canister)
+    fault = custody.live_fault(child) or custody_fault(canister)
     return (None, fault) if fault else (child, "")
 
 
@@ -145,6 +143,8 @@ def refresh_custody(canister: Principal) -> Async[AckResult]:
     open_calls.start(key, ic.time())
     fault = yield examine(canister.bytes)
     open_calls.finish(key)
+    if not retirement_fault(canister.bytes):
+        take_back(canister.bytes)
     return {"err": fault} if fault else {"ok": None}
 
 
@@ -168,10 +168,10 @@ def retire_child(canister: Principal, repeated: text) -> Async[RetireResult]:
     if is_new:
         child.agreed.append(caller)
         children.put(canister.bytes, child)
-    missing = [owner for owner in child.owners if owner not in child.agreed]
+    missing = custody.consent_fault(child)
     if is_new or is_admin or (not missing and child.stage == LIVE):
         note("retire_child", canister.bytes)
     if missing:
-        return {"err": f"{len(missing)} of {len(child.owners)} owners have yet to ask for it: {to_text(missing[0])}"}
+        return {"err": missing}
     recovered, fault = yield retire(canister.bytes)
     return {"err": fault} if fault else {"ok": recovered}

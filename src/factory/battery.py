@@ -148,10 +148,13 @@ class Battery:
         return grant
 
     def give_back(self, grant: Grant, amount: int) -> None:
-        """Releases what did not arrive of a reservation, in the windows it was taken from."""
+        """Releases what did not arrive of a reservation, in the windows it was taken from; a child may have ended."""
         aggregate = self.aggregate()
-        quota = self.quota(grant.child, grant.shared)
         aggregate.give_back(amount, grant.aggregate_window)
+        if not self.is_child(grant.child):
+            self._settings.insert(AGGREGATE_KEY, aggregate.encode())
+            return
+        quota = self.quota(grant.child, grant.shared)
         if grant.child_window:
             quota.give_back(amount, grant.child_window)
         self._store(grant.child, grant.shared, aggregate, quota)

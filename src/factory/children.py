@@ -32,6 +32,8 @@ RETIRED = 3
 RETIRING = 4  # its data is being given up
 STAGE_NAMES = {CREATED: "created", LIVE: "live", RETIRED: "retired", RETIRING: "retiring"}
 
+ENDING = (RETIRING, RETIRED)
+
 MAX_OWNERS = 10
 MAX_SHARED_OWNERS = 9
 MAX_CONTROLLERS = 10  # the platform's limit

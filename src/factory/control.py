@@ -6,9 +6,9 @@ Flows: read who controls it, set what differs. Not for who may want that (`custo
 from kybra import Async, ic, text, void
 
 from factory.birth import birth_settings, controllers_of, is_dearer, only_controllers, settings_set_back
-from factory.children import LIVE, MANAGED
+from factory.children import ENDING, LIVE, MANAGED
 from factory.context import audit, children, open_calls, releases
-from factory.custody import debt_fault
+from factory.custody import debt_fault, live_fault
 from factory.examination import examine, examine_controlled
 from factory.marks import change_fault, custody_fault, custody_key, retirement_fault
 from factory.principals import to_principal, to_text
@@ -25,6 +25,9 @@ def set_controllers(canister: bytes, wanted: list[bytes], fresh: bool) -> Async[
     child = children.get(canister)
     if child is None:
         return f"{to_text(canister)} is no child of this factory"
+    # Who controls a zone that is being ended could say in its name what it gave back.
+    if child.stage in ENDING:
+        return live_fault(child)
     if sorted(child.controllers) == sorted(wanted):
         return ""
     if not child.controlled:
@@ -90,7 +93,7 @@ def hand_over(canister: bytes) -> Async[text]:
     if child is None:
         return f"{to_text(canister)} is no child of this factory"
     key = custody_key(canister)
-    fault = custody_fault(canister) or retirement_fault(canister)
+    fault = live_fault(child) or custody_fault(canister) or retirement_fault(canister)
     if fault:
         return fault
     # A child is stopped for a while when its code changes: only who controls it then can start it again.

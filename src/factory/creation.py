@@ -10,7 +10,7 @@ from kybra import Async, Tuple, blob, ic, nat64, text
 
 from canister_kit.in_flight import InFlight
 from factory.birth import birth_settings, controllers_of, first_controllers, install_argument
-from factory.children import FUNDED, SPONSORED, Child
+from factory.children import ENDING, FUNDED, SPONSORED, Child
 from factory.children import LIVE as CHILD_LIVE
 from factory.context import battery, children, creation_rules, creations, deposit_log, lists, open_calls, releases
 from factory.control import set_controllers
@@ -127,10 +127,9 @@ def known_fault(number: int, known: Creation, asked: Creation) -> str:
     difference = known.difference(asked)
     if difference:
         return f"zone {known.zone_id} was created with {difference}: ask with the same arguments"
-    child = children.get(known.canister)
-    if known.stage == LIVE:
-        retiring = child is not None and child.stage != CHILD_LIVE
-        return f"zone {known.zone_id} is being retired: ask again when that is done" if retiring else ""
+    fault = ending_fault(known)
+    if fault or known.stage == LIVE:
+        return fault
     if known.stage == RESERVED:
         return (
             f"the answer to creation {number} of zone {known.zone_id} was lost: "
@@ -146,6 +145,14 @@ def known_fault(number: int, known: Creation, asked: Creation) -> str:
         known.tried_at = now
         creations.put(number, known, now)
     return fault
+
+
+def ending_fault(known: Creation) -> str:
+    """Whether the canister of a creation is being retired."""
+    child = children.get(known.canister)
+    if child is not None and child.stage in ENDING:
+        return f"zone {known.zone_id} is being retired: ask again when that is done"
+    return ""
 
 
 def admission_fault(asked: Creation, with_proof: bool) -> str:
@@ -263,7 +270,8 @@ def finish(number: int, call_token: bytes | None, fresh: bool) -> Async[text]:
         if fault:
             creations.failed(number, fault, ic.time())
             return f"{fault}; the canister {to_text(creation.canister)} is kept: ask again in a minute"
-        register(number)
+        fault = register(number)
+        return fault
     return ""
 
 
@@ -278,6 +286,9 @@ def run_release(number: int, call_token: bytes | None, fresh: bool) -> Async[tex
         child = children.get(creation.canister)
         if fault or child is None:
             return fault or f"{to_text(creation.canister)} is no child of this factory"
+        fault = ending_fault(creation)
+        if fault:
+            return fault
         if releases.is_published(child.module_hash):
             return ""
         if child.module_hash:
@@ -287,16 +298,24 @@ def run_release(number: int, call_token: bytes | None, fresh: bool) -> Async[tex
     return fault
 
 
-def register(number: int) -> None:
-    """Makes a creation's canister a zone: a child that may ask for cycles, and the canonical one if it is proven."""
+def register(number: int) -> str:
+    """Makes a creation's canister a zone: a child that may ask for cycles, and the canonical one if it is proven.
+
+    Returns why not, or "": what is being retired stays so.
+    """
+    creation = creations.get(number)
+    child = None if creation is None else children.get(creation.canister)
+    if creation is None or child is None:
+        return f"creation {number} or its canister is gone"
+    fault = ending_fault(creation)
+    if fault:
+        return fault
     creation = creations.advance(number, LIVE, ic.time())
-    child = children.get(creation.canister)
-    if child is None:
-        return
     child.stage = CHILD_LIVE
     children.put(creation.canister, child)
     battery.register(creation.canister, ic.time())
     be_canonical(creation)
+    return ""
 
 
 def be_canonical(creation: Creation) -> None:

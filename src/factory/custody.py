@@ -7,7 +7,8 @@ or "".
 """
 
 from canister_kit.guards import ANONYMOUS
-from factory.children import MANAGED, MAX_OWNERS, MAX_SHARED_OWNERS, SHARED, SOVEREIGN, Child
+from factory.children import LIVE, MANAGED, MAX_OWNERS, MAX_SHARED_OWNERS, SHARED, SOVEREIGN, STAGE_NAMES, Child
+from factory.principals import to_text
 
 MOST_OWNERS = {MANAGED: MAX_OWNERS, SHARED: MAX_SHARED_OWNERS, SOVEREIGN: MAX_OWNERS}
 NAMES = {"managed": MANAGED, "shared": SHARED, "sovereign": SOVEREIGN}
@@ -28,6 +29,19 @@ def owners_fault(owners: list[bytes], custody: int, factory: bytes) -> str:
         if owner == factory:
             return "owners: the factory is no owner"
     return "owners: a principal is named twice" if len(set(owners)) < len(owners) else ""
+
+
+def live_fault(child: Child) -> str:
+    """Why a zone has no custody to change, and needs no cycles, or ""."""
+    return "" if child.stage == LIVE else f"this zone is not live: it is {STAGE_NAMES[child.stage]}"
+
+
+def consent_fault(child: Child) -> str:
+    """Which of its owners have yet to ask for the end of a zone, or ""."""
+    missing = [owner for owner in child.owners if owner not in child.agreed]
+    if not missing:
+        return ""
+    return f"{len(missing)} of {len(child.owners)} owners have yet to ask for it: {to_text(missing[0])}"
 
 
 def debt_fault(child: Child, custody: int) -> str:

@@ -13,8 +13,9 @@ from factory.alerts import FOREIGN_CODE, QUOTA_REACHED
 from factory.battery import Refusal
 from factory.children import Child
 from factory.context import alerts, battery, children, deposit_log, open_calls, policy, releases
+from factory.custody import live_fault
 from factory.examination import examine, examine_controlled
-from factory.marks import custody_fault
+from factory.marks import custody_fault, deposit_fault, deposit_key
 from factory.principals import to_principal, to_text
 from factory.services import management
 from factory.spending import came_back
@@ -77,8 +78,9 @@ def read_and_fill(canister: bytes, target: int, reason: str) -> Async[TransferCy
 def transfer(canister: bytes, requested: int, reason: str) -> Async[TransferCyclesResult]:
     """Deposits to a child what quotas and reserve allow, as the contract declares the result."""
     key = deposit_key(canister)
-    if open_calls.running(key, ic.time()) or deposit_log.is_pending(canister):
-        return failed(f"a deposit to {to_text(canister)} is under way")
+    fault = deposit_fault(canister)
+    if fault:
+        return failed(fault)
     open_calls.start(key, ic.time())
     result = yield examine_and_pay(canister, requested, reason)
     open_calls.finish(key)
@@ -91,7 +93,8 @@ def examine_and_pay(canister: bytes, requested: int, reason: str) -> Async[Trans
     child = children.get(canister)
     if fault or child is None or not battery.is_child(canister):
         return failed(fault or f"{to_text(canister)} is no child of this factory")
-    fault = code_fault(canister, child) or custody_fault(canister) or fuel_fault(canister)
+    # What comes after a retirement has read the balance would be deleted with the canister.
+    fault = live_fault(child) or code_fault(canister, child) or custody_fault(canister) or fuel_fault(canister)
     if fault:
         return failed(fault)
     try:
@@ -150,11 +153,6 @@ def reconcile(now: int) -> None:
         waiting = deposit_log.get(number)
         if waiting is not None and now - waiting.begun_at >= LOST_AFTER:
             deposit_log.give_up(number, now)
-
-
-def deposit_key(canister: bytes) -> bytes:
-    """The mark of the open call of a deposit."""
-    return b"deposit" + canister
 
 
 def failed(reason: str) -> TransferCyclesResult:

@@ -5,7 +5,10 @@ Flows look here before they begin and after calls that they waited for. Each che
 
 from kybra import ic
 
-from factory.context import changes, open_calls
+from factory.children import Child
+from factory.context import changes, deposit_log, open_calls
+from factory.principals import to_text
+from factory.zones import zone_key
 
 
 def change_key(canister: bytes) -> bytes:
@@ -23,6 +26,11 @@ def retirement_key(canister: bytes) -> bytes:
     return b"retire" + canister
 
 
+def deposit_key(canister: bytes) -> bytes:
+    """The mark of a deposit."""
+    return b"deposit" + canister
+
+
 def change_fault(canister: bytes) -> str:
     """Whether a child's code is being changed or installed."""
     fault = changes.fault(canister)
@@ -35,6 +43,20 @@ def custody_fault(canister: bytes) -> str:
     """Whether a child is being handed over."""
     if open_calls.running(custody_key(canister), ic.time()):
         return "a transfer of this zone is being carried out: ask again in a few seconds"
+    return ""
+
+
+def creation_fault(child: Child) -> str:
+    """Whether a child's creation is being carried out."""
+    if open_calls.running(zone_key(child.creator, child.zone_id), ic.time()):
+        return f"zone {child.zone_id} is being created: ask again in a few seconds"
+    return ""
+
+
+def deposit_fault(canister: bytes) -> str:
+    """Whether a deposit to a child is being made, or was and its answer has not come."""
+    if open_calls.running(deposit_key(canister), ic.time()) or deposit_log.is_pending(canister):
+        return f"a deposit to {to_text(canister)} is under way: ask again when it has ended"
     return ""
 
 

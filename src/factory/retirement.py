@@ -4,14 +4,14 @@ A flow over the management canister. That it has begun is written down first, an
 fuelled nor upgraded; each step may be repeated, so a retirement that stopped half way is taken up from its beginning.
 What was done already is read from the platform: what code runs, what that code gave back, whether the canister is
 gone. That code is believed only where the factory's own record says that it put it there: its owners could have, with
-an argument of theirs. Nothing is deleted before what it gave back is in the books. Not for who may want it (`api_custody`).
+an argument of theirs. Nothing is deleted before what it gave back is in the books. Not for who may ask (`api_custody`).
 """
 
 from kybra import Async, Tuple, ic, nat, text
 
 from canister_kit.status import CanisterIdRecord
 from factory.birth import only_controllers
-from factory.children import RETIRED, RETIRING
+from factory.children import CREATED, ENDING, LIVE, RETIRED, RETIRING, Child
 from factory.context import (
     alerts,
     battery,
@@ -24,9 +24,17 @@ from factory.context import (
     samples,
 )
 from factory.creation import zone_list
+from factory.custody import consent_fault
 from factory.examination import examine_controlled, is_gone
 from factory.installation import LEAST_CYCLES
-from factory.marks import change_fault, custody_fault, retirement_fault, retirement_key
+from factory.marks import (
+    change_fault,
+    creation_fault,
+    custody_fault,
+    deposit_fault,
+    retirement_fault,
+    retirement_key,
+)
 from factory.principals import to_principal, to_text
 from factory.returner import RETURNER_HASH, RETURNER_WASM, ReturnerService
 from factory.services import CanisterSettingsChange, management
@@ -43,15 +51,18 @@ def retire(canister: bytes) -> Async[Retired]:
     if child is None or child.stage == RETIRED:
         fault = "" if child is not None else f"{to_text(canister)} is no child of this factory"
         return deposit_log.given_back(canister), fault
-    fault = busy_fault(canister) or retirement_fault(canister)
+    fault = busy_fault(canister, child) or retirement_fault(canister)
     if fault:
         return 0, fault
     open_calls.start(key, ic.time())
     fault = yield examine_controlled(canister)
+    child = children.get(canister)
     if is_gone(fault):
         fault = ""
-    elif not fault:
-        fault = busy_fault(canister)
+    elif child is not None:
+        take_back(canister)
+        # Whose word it takes is what the platform says now.
+        fault = fault or busy_fault(canister, child) or consent_fault(child)
         if not fault:
             begin(canister)
             fault = yield empty_and_delete(canister)
@@ -61,11 +72,9 @@ def retire(canister: bytes) -> Async[Retired]:
     return deposit_log.given_back(canister), fault
 
 
-def busy_fault(canister: bytes) -> str:
+def busy_fault(canister: bytes, child: Child) -> str:
     """What else is being done to a child, or ""."""
-    if deposit_log.is_pending(canister):
-        return "a deposit to this zone is under way: ask again when it has ended"
-    return change_fault(canister) or custody_fault(canister)
+    return deposit_fault(canister) or change_fault(canister) or custody_fault(canister) or creation_fault(child)
 
 
 def begin(canister: bytes) -> None:
@@ -75,6 +84,21 @@ def begin(canister: bytes) -> None:
         child.stage = RETIRING
         child.clear_offer()
         children.put(canister, child)
+
+
+def take_back(canister: bytes) -> None:
+    """Makes a child that is being retired what it was before, if the factory may not end it any more.
+
+    By what was read of it last: its owners may have taken it for themselves alone, or taken in another one.
+    """
+    child = children.get(canister)
+    if child is None or child.stage != RETIRING or (child.controlled and not consent_fault(child)):
+        return
+    child.stage = LIVE if battery.is_child(canister) else CREATED
+    child.emptied = False
+    if not child.controlled:
+        child.agreed = []
+    children.put(canister, child)
 
 
 def empty_and_delete(canister: bytes) -> Async[text]:
@@ -129,7 +153,7 @@ def prepare(canister: bytes, held: int) -> Async[text]:
 
 
 def give_back(canister: bytes, most: int) -> Async[text]:
-    """Has a child's cycles, at most so many, deposited to the factory by the code that `prepare` put on it; stops it."""
+    """Has a child's cycles, at most so many, deposited to the factory by the code that `prepare` put on it."""
     this: CanisterIdRecord = {"canister_id": to_principal(canister)}
     answer = yield management.start_canister(this)
     if answer.Err is not None:
@@ -176,6 +200,6 @@ def next_canonical(zone_id: str) -> bytes:
     for position in range(min(lists.length(name), MAX_CANDIDATES)):
         canister = lists.page(name, position, 1)[0]
         child = children.get(canister)
-        if child is not None and child.proven and child.stage not in (RETIRING, RETIRED):
+        if child is not None and child.proven and child.stage not in ENDING:
             return canister
     return b""
