@@ -4,16 +4,16 @@ from kybra import Async, Principal, ic, text, update
 
 from factory import custody
 from factory.candid_types import AckResult
-from factory.children import CUSTODY_NAMES, LIVE, Child
+from factory.children import CUSTODY_NAMES, LIVE, RETIRED, Child
 from factory.context import admins, children, note, open_calls, require_admin, require_signature
 from factory.control import hand_over
-from factory.examination import examine
+from factory.examination import LOOK_INTERVAL, examine, may_look
 from factory.marks import custody_fault, retirement_fault
 from factory.principals import to_text
 from factory.retirement import retire, take_back
 from factory.types_zones import CustodyOffer, RepayResult, RetireResult
 
-REFRESH_INTERVAL = 60 * 1_000_000_000
+LOOKED_AT = "this zone was looked at within the last minute: ask again in a minute"
 
 
 @update(guard=require_signature)
@@ -109,6 +109,9 @@ def repay(canister: Principal) -> RepayResult:
     child = children.get(canister.bytes)
     if child is None:
         return {"err": f"{canister.to_str()} is no child of this factory"}
+    fault = custody.live_fault(child)
+    if fault:
+        return {"err": fault}
     paid = ic.msg_cycles_accept128(min(child.owed, ic.msg_cycles_available128()))
     if paid:
         child.owed -= paid
@@ -135,11 +138,15 @@ def refresh_custody(canister: Principal) -> Async[AckResult]:
     child = children.get(canister.bytes)
     if child is None:
         return {"err": f"{canister.to_str()} is no child of this factory"}
-    if ic.time() - child.info_read_at < REFRESH_INTERVAL:
+    if child.stage == RETIRED:
+        return {"err": custody.live_fault(child)}
+    if ic.time() - child.info_read_at < LOOK_INTERVAL:
         return {"ok": None}
     key = b"info" + canister.bytes
     if open_calls.running(key, ic.time()):
         return {"err": "this zone is being read: ask again in a few seconds"}
+    if not may_look(canister.bytes):
+        return {"err": LOOKED_AT}
     open_calls.start(key, ic.time())
     fault = yield examine(canister.bytes)
     open_calls.finish(key)
@@ -152,15 +159,16 @@ def refresh_custody(canister: Principal) -> Async[AckResult]:
 def retire_child(canister: Principal, repeated: text) -> Async[RetireResult]:
     """Ends a zone: its data is destroyed, its cycles come back to the battery, its canister is deleted.
 
-    `repeated` is the canister's id once more. Each owner of a zone must ask for it; of one without owners its creator
-    or an admin. The last who asks has it done. Returns the cycles that came back.
+    `repeated` is the canister's id once more. Each owner of a zone must ask for it; of one without owners, and of one
+    whose canister was deleted by others, its creator or an admin. The last who asks has it done. Returns the cycles
+    that came back.
     """
     child = children.get(canister.bytes)
     if child is None:
         return {"err": f"{canister.to_str()} is no child of this factory"}
     caller = ic.caller().bytes
     is_admin = admins.refusal(caller) == ""
-    if not is_admin and not child.is_owner(caller):
+    if not is_admin and not child.is_owner(caller) and caller != child.creator:
         return {"err": custody.NOT_AN_OWNER}
     if repeated != canister.to_str():
         return {"err": f"all data of the zone is destroyed: repeat its canister id {canister.to_str()} to do that"}
@@ -171,7 +179,14 @@ def retire_child(canister: Principal, repeated: text) -> Async[RetireResult]:
     missing = custody.consent_fault(child)
     if is_new or is_admin or (not missing and child.stage == LIVE):
         note("retire_child", canister.bytes)
-    if missing:
-        return {"err": missing}
+    # A canister that was deleted is nobody's any more: its creator, too, may have that looked at.
+    is_doubtful = child.stage != RETIRED and (missing != "" or not child.controlled)
+    if is_doubtful:
+        if missing and not is_admin and caller != child.creator:
+            return {"err": missing}
+        if not may_look(canister.bytes):
+            return {"err": missing or LOOKED_AT}
     recovered, fault = yield retire(canister.bytes)
+    if is_doubtful and missing and not is_admin and not fault:
+        note("retire_child", canister.bytes, "its canister was deleted")
     return {"err": fault} if fault else {"ok": recovered}

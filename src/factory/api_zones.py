@@ -21,7 +21,7 @@ from factory.creation import Created
 from factory.creation_policy import MODE_NAMES, NAMES
 from factory.pool import fill_pool_soon
 from factory.principals import to_principal, to_principals
-from factory.settling import settle
+from factory.settling import call_key, settle
 from factory.types_zones import (
     AllowlistChange,
     CreateZoneResult,
@@ -32,7 +32,7 @@ from factory.types_zones import (
     ShareUse,
     ZoneWish,
 )
-from factory.zones import LIVE, STAGE_NAMES, Creation, token_hash, zone_key
+from factory.zones import LIVE, STAGE_NAMES, Creation, token_hash
 
 MAX_PAGE = 200
 MAX_CHANGES = 100
@@ -143,7 +143,7 @@ def creation_info(number: int) -> CreationInfo | None:
         "cycles": found.cycles,
         "asked_at": found.asked_at,
         "changed_at": found.changed_at,
-        "running": open_calls.running(zone_key(found.creator, found.zone_id), ic.time()),
+        "running": open_calls.running(call_key(found), ic.time()),
         "fault": found.fault,
     }
 

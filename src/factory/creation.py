@@ -12,9 +12,10 @@ from canister_kit.in_flight import InFlight
 from factory.birth import birth_settings, controllers_of, first_controllers, install_argument
 from factory.children import ENDING, FUNDED, SPONSORED, Child
 from factory.children import LIVE as CHILD_LIVE
-from factory.context import battery, children, creation_rules, creations, deposit_log, lists, open_calls, releases
+from factory.context import battery, children, creation_rules, creations, deposit_log, fuel, lists, open_calls, releases
 from factory.control import set_controllers
 from factory.examination import examine
+from factory.fuel import DELETED
 from factory.installation import INSTALL, install_release
 from factory.pool import take_pooled
 from factory.principals import to_text
@@ -128,6 +129,8 @@ def known_fault(number: int, known: Creation, asked: Creation) -> str:
     if difference:
         return f"zone {known.zone_id} was created with {difference}: ask with the same arguments"
     fault = ending_fault(known)
+    if not fault and fuel.get(known.canister).state == DELETED:
+        fault = f"{to_text(known.canister)}, canister of zone {known.zone_id}, was deleted: end it with retire_child"
     if fault or known.stage == LIVE:
         return fault
     if known.stage == RESERVED:

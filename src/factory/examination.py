@@ -5,9 +5,28 @@ A flow: one call of `canister_info`, which anyone may make of any canister. The 
 
 from kybra import Async, ic, text
 
-from factory.context import children
+from canister_kit.in_flight import SECOND
+from factory.children import RETIRED
+from factory.context import children, fuel
+from factory.fuel import DELETED, UNKNOWN
 from factory.principals import to_principal, to_text
 from factory.services import management
+
+LOOK_INTERVAL = 60 * SECOND
+
+looks: dict[bytes, int] = {}
+"""When somebody last had a child looked at who may do that as often as he likes: each look costs the factory cycles."""
+
+
+def may_look(canister: bytes) -> bool:
+    """Whether a child may be looked at because somebody asks for it: once a minute, whatever came of the last time."""
+    now = ic.time()
+    for known in [known for known, at in looks.items() if now - at >= LOOK_INTERVAL]:
+        del looks[known]
+    if canister in looks:
+        return False
+    looks[canister] = now
+    return True
 
 
 def is_gone(fault: str) -> bool:
@@ -19,7 +38,13 @@ def examine(canister: bytes) -> Async[text]:
     """Reads a child's controllers and module hash into its record; returns why that failed, or ""."""
     answer = yield management.canister_info({"canister_id": to_principal(canister), "num_requested_changes": None})
     if answer.Err is not None:
-        return f"reading what the platform knows of {to_text(canister)} failed: {answer.Err}"
+        fault = f"reading what the platform knows of {to_text(canister)} failed: {answer.Err}"
+        child = children.get(canister)
+        if is_gone(fault) and child is not None and child.stage != RETIRED:
+            fuel.set_state(canister, DELETED)
+        return fault
+    if fuel.get(canister).state == DELETED:
+        fuel.set_state(canister, UNKNOWN)
     info = answer.Ok
     controllers = [controller.bytes for controller in info["controllers"]]
     children.info_read(canister, controllers, info["module_hash"] or b"", ic.id().bytes, ic.time())

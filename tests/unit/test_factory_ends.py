@@ -5,19 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from kybra import Principal
+from kybra import Principal, ic
 
-from factory import api_custody, context, control, creation, retirement
+from factory import api_custody, api_zones, context, control, creation, pool, retirement, settling
+from factory.admins import FIRST_ADMIN
 from factory.children import CREATED, LIVE, RETIRED, RETIRING, SHARED, SOVEREIGN, Child
 from factory.deposit_log import SETTLED
 from factory.deposits import transfer
+from factory.fuel import DELETED
 from factory.marks import deposit_key
 from factory.returner import RETURNER_HASH
 from factory.zones import INSTALLED, Creation, zone_key
+from factory.zones import LIVE as ZONE_LIVE
 from tests.support.platform import FACTORY, SECOND, Call, Platform
 from tests.unit.test_factory_sweep import T, add_child, stand
 
 OWNER = b"\x05" * 28 + b"\x02"
+CREATOR = b"\x09" * 28 + b"\x02"
 OTHER = b"\x06" * 28 + b"\x02"
 
 
@@ -238,3 +242,107 @@ def test_a_zone_does_not_end_while_its_creation_is_being_carried_out(platform):
     ended = platform.start(retirement.retire(canister))
     assert "is being created" in ended[0][1]
     assert platform.sent == []
+
+
+def as_candid(canister: bytes) -> Principal:
+    return Principal.from_hex(canister.hex())
+
+
+def ask_to_retire(platform: Platform, canister: bytes, caller: bytes) -> dict[str, Any]:
+    """What `retire_child` answers a caller."""
+    platform.caller_id = caller
+    answer = platform.start(api_custody.retire_child(as_candid(canister), as_candid(canister).to_str()))
+    platform.settle()
+    return answer[0]
+
+
+@pytest.mark.parametrize("caller", [CREATOR, FIRST_ADMIN.bytes], ids=["its creator", "an admin"])
+@pytest.mark.parametrize(
+    ("controllers", "fault"),
+    [([OWNER, OTHER], "the factory does not control"), ([FACTORY, OWNER], "1 of 1 owners have yet to ask for it")],
+)
+def test_a_zone_that_its_owners_deleted_is_ended_by_its_creator_or_an_admin(platform, caller, controllers, fault):
+    canister = add_child(platform, 1, T, controllers=controllers)
+    child = record(canister)
+    child.owners, child.controllers = [one for one in controllers if one != FACTORY], controllers
+    child.creator = CREATOR
+    context.children.put(canister, child)
+    wish = creation_of(platform, canister, ZONE_LIVE)
+    answer = ask_to_retire(platform, canister, caller)
+    assert fault in answer["err"]
+    assert platform.canisters[canister].exists
+    platform.canisters[canister].exists = False
+    before = len(platform.sent)
+    assert "owners have yet to ask for it" in ask_to_retire(platform, canister, caller)["err"]
+    assert len(platform.sent) == before, "asked again within a minute"
+    platform.pass_time(61)
+    platform.start(transfer(canister, T, "asked for by the child"))
+    platform.settle()
+    assert context.fuel.get(canister).state == DELETED
+    again = platform.start(creation.make_zone(wish, None, None))
+    assert "was deleted: end it with retire_child" in again[0][1]
+    assert ask_to_retire(platform, canister, OTHER * 2)["err"].startswith("Unauthorized access")
+    assert ask_to_retire(platform, canister, caller) == {"ok": 0}
+    assert (record(canister).stage, context.creations.at(CREATOR, child.zone_id)) == (RETIRED, 0)
+    assert ask_to_retire(platform, canister, caller) == {"ok": 0}
+    acts = [*context.audit.page(99, 9), *context.owner_acts.page(99, 9)]
+    assert {(act.action, act.caller) for act in acts} == {("retire_child", caller)}
+
+
+def test_a_canister_that_only_seemed_to_be_gone_is_a_zone_like_any(platform):
+    canister = add_child(platform, 1, T)
+    wish = creation_of(platform, canister, ZONE_LIVE)
+    platform.canisters[canister].exists = False
+    platform.start(api_custody.refresh_custody(as_candid(canister)))
+    platform.settle()
+    assert context.fuel.get(canister).state == DELETED
+    platform.canisters[canister].exists = True
+    platform.pass_time(61)
+    assert refresh(platform, canister) == {"ok": None}
+    assert platform.start(creation.make_zone(wish, None, None)) == [(canister, "")]
+
+
+def refresh(platform: Platform, canister: bytes) -> dict[str, Any]:
+    """What `refresh_custody` answers."""
+    answer = platform.start(api_custody.refresh_custody(as_candid(canister)))
+    platform.settle()
+    return answer[0]
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+def test_nobody_has_a_zone_read_more_than_once_a_minute_whatever_comes_of_it(platform, is_deleted):
+    canister = add_child(platform, 1, T)
+    platform.canisters[canister].exists = not is_deleted
+    platform.pass_time(120)
+    for turn in range(3):
+        before = len(platform.sent)
+        for _ in range(5):
+            refresh(platform, canister)
+        assert len(platform.sent) == before + 1, turn
+        platform.pass_time(61)
+
+
+def test_an_ended_zone_is_read_no_more_and_takes_no_cycles(platform, monkeypatch):
+    canister = add_child(platform, 1, T)
+    child = record(canister)
+    child.owed = T
+    context.children.put(canister, child)
+    taken: list[int] = []
+    monkeypatch.setattr(ic, "msg_cycles_available128", lambda: 5 * T)
+    monkeypatch.setattr(ic, "msg_cycles_accept128", lambda amount: taken.append(amount) or amount)
+    platform.caller_id = OTHER
+    for stage in (CREATED, RETIRING, RETIRED):
+        child.stage = stage
+        context.children.put(canister, child)
+        assert "this zone is not live: it is" in api_custody.repay(as_candid(canister))["err"]
+    platform.pass_time(120)
+    assert "this zone is not live: it is retired" in refresh(platform, canister)["err"]
+    assert (taken, platform.sent, record(canister).owed) == ([], [], T)
+
+
+def test_a_canister_of_the_pool_that_is_being_created_is_told_as_running(platform, monkeypatch):
+    monkeypatch.setattr(pool, "pool_lacks", lambda: 1)
+    platform.start(pool.fill_pool())
+    told = api_zones.creation_info(1)
+    assert told is not None
+    assert (told["running"], settling.lost_fault(1)) == (True, "its call is open: wait for its answer")

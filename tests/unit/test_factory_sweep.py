@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory import api_battery, api_fleet, context, marks, reconciling, retirement, sweep
+from factory import api_battery, api_fleet, context, examination, marks, reconciling, retirement, sweep
 from factory.children import LIVE, Child
 from factory.deposit_log import FAILED, SETTLED, Deposit
 from factory.deposit_log import UNKNOWN as UNSETTLED
@@ -43,7 +43,7 @@ def platform(monkeypatch) -> Platform:
 
 def stand(patch: pytest.MonkeyPatch, balance: int = 100 * T) -> Platform:
     """A factory that has just been installed, with one release."""
-    for thing in (context.open_calls._started, context.sweeps._open, context.policy._read):
+    for thing in (context.open_calls._started, context.sweeps._open, context.policy._read, examination.looks):
         thing.clear()
     context.children._order._keys = context.battery._order._keys = context.alerts._open_numbers = None
     context.sweeps._first = []
