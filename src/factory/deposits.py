@@ -142,6 +142,17 @@ def report_quotas(canister: bytes, case: str) -> None:
         alerts.report(case == QUOTA_CASES[1], QUOTA_REACHED, canister, NO_CYCLES[QUOTA_CASES[1]], now)
 
 
+def report_window(canister: bytes, child: Child) -> None:
+    """Clears the alert that a child's quota is used up once it is not: the child may never ask again."""
+    if battery.is_child(canister) and battery.quota(canister, is_shared(child)).left(ic.time()):
+        alerts.report(False, QUOTA_REACHED, canister, "", ic.time())
+
+
+def waits_for_quota(fault: str) -> bool:
+    """Whether a deposit was refused because a quota is used up for now."""
+    return fault.split(":")[0] in QUOTA_CASES
+
+
 def is_shared(child: Child) -> bool:
     """Whether others than the factory can take the cycles of a child, as it was read last."""
     return child.controllers != [ic.id().bytes]

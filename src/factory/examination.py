@@ -6,8 +6,7 @@ A flow: one call of `canister_info`, which anyone may make of any canister. The 
 from kybra import Async, ic, text
 
 from canister_kit.in_flight import SECOND
-from factory.children import RETIRED
-from factory.context import children, fuel
+from factory.context import battery, children, fuel
 from factory.fuel import DELETED, UNKNOWN
 from factory.principals import to_principal, to_text
 from factory.services import management
@@ -39,8 +38,7 @@ def examine(canister: bytes) -> Async[text]:
     answer = yield management.canister_info({"canister_id": to_principal(canister), "num_requested_changes": None})
     if answer.Err is not None:
         fault = f"reading what the platform knows of {to_text(canister)} failed: {answer.Err}"
-        child = children.get(canister)
-        if is_gone(fault) and child is not None and child.stage != RETIRED:
+        if is_gone(fault) and battery.is_child(canister):
             fuel.set_state(canister, DELETED)
         return fault
     if fuel.get(canister).state == DELETED:

@@ -9,7 +9,14 @@ are looked at, and they get the allowance that an admin gave them, if any.
 from kybra import Async, ic, void
 
 from canister_kit.in_flight import SECOND
-from factory.alerts import BATTERY_LOW, LOW_RUNWAY, UNREACHABLE, UNUSUAL_BURN
+from factory.alerts import (
+    BATTERY_LOW,
+    FOREIGN_CODE,
+    LOW_RUNWAY,
+    QUOTA_REACHED,
+    UNREACHABLE,
+    UNUSUAL_BURN,
+)
 from factory.battery import Need
 from factory.children import LIVE
 from factory.context import (
@@ -23,11 +30,12 @@ from factory.context import (
     fuel,
     open_calls,
     policy,
+    releases,
     samples,
     sweeps,
 )
 from factory.control import set_back
-from factory.deposits import ALLOWANCE, code_fault, deposit, reconcile
+from factory.deposits import ALLOWANCE, code_fault, deposit, reconcile, report_window, waits_for_quota
 from factory.examination import examine, is_gone
 from factory.fuel import DELETED, RUNNING, STOPPED, STOPPING, UNCONTROLLED, Fuel, freezing_need
 from factory.fuel import UNREACHABLE as STATE_UNREACHABLE
@@ -41,6 +49,12 @@ LANES = 4
 SLICE = 8
 OUT_OF_CYCLES = "out of cycles"
 OWN_KEY = b"own status"
+MOOT = {
+    STATE_UNREACHABLE: (),
+    UNCONTROLLED: (LOW_RUNWAY, UNUSUAL_BURN),
+    DELETED: (LOW_RUNWAY, UNUSUAL_BURN, QUOTA_REACHED, FOREIGN_CODE),
+}
+"""What nobody can tell of a child any more that is in a state: alerts of it are cleared."""
 RUN_STATES = {"running": RUNNING, "stopping": STOPPING, "stopped": STOPPED}
 
 
@@ -166,6 +180,7 @@ def keep_reading(canister: bytes, status: ChildStatus) -> tuple[Fuel, int]:
     is_unusual = burn.is_unusual(policy.get("unusual_times"), policy.get("unusual_cycles"))
     alerts.report(is_unusual, UNUSUAL_BURN, canister, details, now)
     code_fault(canister, child)
+    report_window(canister, child)
     burn_now = max(reading.idle_burn, burn.recent or 0)
     sweeps.count(reading.balance, burn_now, False)
     return reading, burn_now
@@ -190,7 +205,7 @@ def refill_if_low(canister: bytes, reading: Fuel, burn: int) -> Async[void]:
         now_has = fuel.get(canister)
         now_has.balance += amount
         fuel.put(canister, now_has)
-    elif fault:
+    elif waits_for_quota(fault):
         fuel.add_thirsty(canister)
 
 
@@ -198,7 +213,10 @@ def look_why(canister: bytes, refusal: str) -> Async[void]:
     """What it means that a child's status could not be read."""
     if OUT_OF_CYCLES in refusal:
         amount, _ = yield deposit(canister, policy.get("refill_to"), "out of cycles")
-        fuel.add_thirsty(canister)
+        child = children.get(canister)
+        # Others' code is paid nothing, now and next time.
+        if child is not None and releases.is_published(child.module_hash):
+            fuel.add_thirsty(canister)
         unreadable(canister, STATE_UNREACHABLE, refusal)
         if amount:
             sweeps.count_deposit(amount)
@@ -223,20 +241,33 @@ def look_from_afar(canister: bytes) -> Async[void]:
     child = children.get(canister)
     if child is not None:
         code_fault(canister, child)
+        report_window(canister, child)
+    yield pay_allowance(canister)
+
+
+def pay_allowance(canister: bytes) -> Async[void]:
+    """Pays a child its allowance when it is due; one whose answer is lost counts as paid, as it does in the books."""
     reading = fuel.get(canister)
-    if reading.allowance and ic.time() - reading.allowance_at >= DAY * SECOND:
-        amount, _ = yield deposit(canister, reading.allowance, ALLOWANCE)
-        if amount:
-            reading = fuel.get(canister)
-            reading.allowance_at = ic.time()
-            fuel.put(canister, reading)
-            sweeps.count_deposit(amount)
+    before, now = reading.allowance_at, ic.time()
+    if not reading.allowance or now - before < DAY * SECOND:
+        return
+    reading.allowance_at = now
+    fuel.put(canister, reading)
+    amount, _ = yield deposit(canister, reading.allowance, ALLOWANCE)
+    if amount:
+        sweeps.count_deposit(amount)
+    elif battery.is_child(canister):
+        reading = fuel.get(canister)
+        reading.allowance_at = before
+        fuel.put(canister, reading)
 
 
 def unreadable(canister: bytes, state: int, why: str) -> None:
     """Keeps that a child could not be read; the alert follows unless its owners alone control it."""
+    if not battery.is_child(canister):
+        return  # it has ended meanwhile, and with it everything that was kept of it
     fuel.set_state(canister, state)
     alerts.report(state != UNCONTROLLED, UNREACHABLE, canister, why, ic.time())
-    if state != STATE_UNREACHABLE:
-        alerts.report(False, LOW_RUNWAY, canister, "", ic.time())
+    for kind in MOOT[state]:
+        alerts.report(False, kind, canister, "", ic.time())
     sweeps.count(0, 0, state != UNCONTROLLED)

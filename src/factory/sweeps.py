@@ -56,6 +56,7 @@ class Sweeps:
     def __init__(self, settings: StableBTreeMap[text, blob]):
         self._settings = settings
         self._first: list[bytes] = []
+        self._taken_first: set[bytes] = set()
         self._open: dict[bytes, int] = {}
         self._touched_at = 0
 
@@ -79,8 +80,12 @@ class Sweeps:
         return self.is_running() and now - self._touched_at >= LOST_AFTER
 
     def begin(self, first: list[bytes], now: int) -> None:
-        """Begins a sweep; the children `first` are looked at before the others, and once more in their turn."""
+        """Begins a sweep; the children `first` are looked at before the others, and not once more in their turn.
+
+        Only where an upgrade comes between, which the heap does not outlive, are they looked at and counted again.
+        """
         self._first = first
+        self._taken_first = set(first)
         self._open = {}
         self._touched_at = now
         self._store(Sweep(self.present().number + 1, now))
@@ -92,7 +97,8 @@ class Sweeps:
             canister = self._first.pop(0)
         else:
             sweep = self.present()
-            page = children.page(sweep.cursor or None, 1)
+            rest = children.page(sweep.cursor or None, len(self._taken_first) + 1)
+            page = [canister for canister in rest if canister not in self._taken_first]
             if sweep.ended_at or not page:
                 return None
             canister = page[0]

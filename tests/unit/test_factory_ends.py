@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -26,8 +27,9 @@ OTHER = b"\x06" * 28 + b"\x02"
 
 
 @pytest.fixture
-def platform(monkeypatch: pytest.MonkeyPatch) -> Platform:
-    return stand(monkeypatch)
+def platform(monkeypatch: pytest.MonkeyPatch) -> Iterator[Platform]:
+    yield stand(monkeypatch)
+    context.open_calls._started.clear()
 
 
 def record(canister: bytes) -> Child:

@@ -286,7 +286,7 @@ def test_a_child_that_rejects_for_lack_of_cycles_is_paid_first(platform):
     sweep_now(platform)
     asked = [call.args["canister_id"].bytes for call in platform.sent if call.method == "canister_status"]
     assert asked[:2] == [FACTORY, dry]
-    assert set(asked[2:]) == {*others, dry}
+    assert sorted(asked[2:]) == sorted(others)
 
 
 def test_what_the_quota_refused_comes_first_in_the_next_sweep_the_poorest_before_the_others(platform):
@@ -639,3 +639,116 @@ def test_no_reading_is_taken_for_another_outcome(gigas, burn, arrived, hours):
     points = [(50, 10_000 * units, 0), (50 + hours * 3_600, later * units, gigas * units)]
     told, _ = reconciling.verdict(sent, points, burn * G)
     assert told == (reconciling.ARRIVED if arrived else reconciling.LOST)
+
+
+def test_the_fleets_figures_count_a_child_once_that_is_looked_at_first(platform):
+    assert context.battery.set_aggregate(0, DAY, platform.now) == ""
+    thirsty = [add_child(platform, number, (100 + number) * G, burn=0) for number in (3, 1)]
+    add_child(platform, 2, 900 * G, burn=0)
+    for _ in range(3):
+        sweep_now(platform)
+        sweep_figures = context.sweeps.present()
+        assert (sweep_figures.looked_at, sweep_figures.balances) == (3, (103 + 101 + 900) * G)
+        assert sorted(context.fuel.thirsty()) == sorted(thirsty)
+
+
+def test_an_allowance_whose_answer_was_lost_is_not_paid_twice_in_a_day(platform):
+    child = add_child(platform, 1, 100 * G, controllers=[b"owner"])
+    allow(child, 60 * G)
+    platform.pass_time(context.policy.get("sweep_seconds"))
+    while not [call for call in platform.open if call.method == "deposit_cycles"]:
+        platform.answer(platform.open[0])
+        platform.fire()
+    platform.upgrade(sweep.arm)
+    for _ in range(3):
+        sweep_now(platform)
+    paid = [call.attached for call in platform.sent if call.method == "deposit_cycles"]
+    assert paid == [60 * G]
+    sweep_now(platform)
+    assert [call.method for call in platform.sent].count("deposit_cycles") == 2
+
+
+@pytest.mark.parametrize("fate", ["a quota refuses it", OVERLOADED])
+def test_an_allowance_that_was_not_paid_is_due_with_the_next_sweep(platform, fate):
+    child = add_child(platform, 1, 100 * G, controllers=[b"owner"])
+    allow(child, 60 * G)
+    if fate != OVERLOADED:
+        assert context.battery.set_aggregate(0, DAY, platform.now) == ""
+    platform.pass_time(context.policy.get("sweep_seconds"))
+    while platform.open or any(timer[0] <= platform.now for timer in platform.timers):
+        for call in list(platform.open):
+            platform.answer(call, fate if call.method == "deposit_cycles" else "ok")
+        platform.fire()
+    assert context.fuel.get(child).allowance_at == 0
+    assert context.battery.set_aggregate(10 * T, DAY, platform.now) == ""
+    sweep_now(platform)
+    assert platform.canisters[child].balance >= 159 * G
+
+
+def test_only_those_come_first_whom_a_quota_refused_or_who_have_nothing_left(platform):
+    """Code that was not published is never paid: it would fill the places of those who wait."""
+    alien, dry_alien = [add_child(platform, number, 100 * G, module_hash=FOREIGN) for number in (1, 2)]
+    dry, fails = [add_child(platform, number, 100 * G) for number in (3, 4)]
+    platform.pass_time(context.policy.get("sweep_seconds"))
+    while platform.open or any(timer[0] <= platform.now for timer in platform.timers):
+        for call in list(platform.open):
+            about = call.args["canister_id"].bytes
+            if call.method == "canister_status" and about in (dry, dry_alien):
+                platform.answer(call, "Rejection code 2, Canister is out of cycles: please top up")
+            elif call.method == "deposit_cycles" and about == fails:
+                platform.answer(call, OVERLOADED)
+            else:
+                platform.answer(call)
+        platform.fire()
+    assert context.fuel.thirsty() == [dry]
+    assert (2, alien) in open_alerts()
+
+
+def raise_all(canister: bytes, platform: Platform) -> None:
+    """Every alert of a child is open."""
+    for kind in (1, 2, 3, 4, 6):
+        context.alerts.report(True, kind, canister, "", platform.now)
+
+
+def test_of_a_child_that_is_gone_no_alert_stays_but_that_it_is(platform):
+    child = add_child(platform, 1, 900 * G)
+    raise_all(child, platform)
+    platform.canisters[child].exists = False
+    sweep_now(platform)
+    assert open_alerts() == {(3, child)}
+
+
+@pytest.mark.parametrize("knows", [False, True], ids=["found out now", "known before"])
+def test_of_a_child_that_its_owners_took_no_alert_stays_that_takes_its_status(platform, knows):
+    child = add_child(platform, 1, 900 * G, controllers=[b"owner"] if knows else [FACTORY])
+    platform.canisters[child].controllers = [b"owner"]
+    raise_all(child, platform)
+    for _ in range(2):
+        sweep_now(platform)
+    assert open_alerts() == set()
+
+
+def test_that_a_quota_is_used_up_is_told_until_its_window_is_over_though_nobody_asks_again(platform):
+    child = add_child(platform, 1, 2_000 * G, controllers=[FACTORY, b"owner"])
+    for amount in (15 * T // 10, T):
+        platform.start(transfer(child, amount, "asked for by the child"))
+        platform.settle()
+    assert open_alerts() == {(4, child)}
+    sweep_now(platform)
+    assert open_alerts() == {(4, child)}
+    platform.pass_time(30 * DAY)
+    platform.canisters[child].balance = 2_000 * G
+    sweep_now(platform)
+    sweep_now(platform)
+    assert (4, child) not in open_alerts()
+
+
+def test_a_zone_that_ends_while_it_is_looked_at_leaves_no_alert_behind(platform):
+    child = add_child(platform, 1, 900 * G)
+    platform.pass_time(context.policy.get("sweep_seconds"))
+    platform.answer(platform.open[0])
+    platform.fire()
+    platform.canisters[child].exists = False
+    retirement.end(child)
+    platform.settle()
+    assert (open_alerts(), context.fuel.get(child).state) == (set(), 0)
