@@ -28,6 +28,7 @@ SECOND = 1_000_000_000
 # What taking a creation up again may cost, most of it the transfer of the code to the chunk store.
 TAKING_UP_CYCLES = 50_000_000_000
 TAKING_UP_INTERVAL = 60 * SECOND
+LONGEST_INTERVAL = 6 * 3_600 * SECOND
 MAX_POLLS = 60
 MAX_WAITING = 8
 WAITING_KEY = b"waiting"
@@ -139,15 +140,23 @@ def known_fault(number: int, known: Creation, asked: Creation) -> str:
             "an admin settles it (settle_creation), then ask again"
         )
     now = ic.time()
-    since = now - known.tried_at
-    if since < TAKING_UP_INTERVAL:
-        wait = -(-(TAKING_UP_INTERVAL - since) // SECOND)
+    since, interval = now - known.tried_at, taking_up_interval(known)
+    if since < interval:
+        wait = -(-(interval - since) // SECOND)
         return f"creation {number} was tried {since // SECOND} seconds ago: try again in {wait} seconds"
     fault = spending_fault(TAKING_UP_CYCLES) or creation_rules.admit_taking_up(now)
     if not fault:
         known.tried_at = now
         creations.put(number, known, now)
     return fault
+
+
+def taking_up_interval(known: Creation) -> int:
+    """How long after its last try a creation may be taken up (ns): a minute, then as long as it was tried in vain.
+
+    One that its owners keep from being carried out would use up what all creations may be taken up in a day.
+    """
+    return max(TAKING_UP_INTERVAL, min(known.tried_at - known.asked_at, LONGEST_INTERVAL))
 
 
 def ending_fault(known: Creation) -> str:
@@ -264,18 +273,23 @@ def finish(number: int, call_token: bytes | None, fresh: bool) -> Async[text]:
     if creation is not None and creation.stage == CREATED:
         fault = yield run_release(number, call_token, fresh)
         if fault:
-            creations.failed(number, fault, ic.time())
-            return f"{fault}; the canister {to_text(creation.canister)} is kept: ask again in a minute"
+            return kept(number, fault)
         creation = creations.advance(number, INSTALLED, ic.time())
     if creation is not None and creation.stage == INSTALLED:
         wanted = controllers_of(creation.custody, creation.owners)
         fault = yield set_controllers(creation.canister, wanted, fresh)
         if fault:
-            creations.failed(number, fault, ic.time())
-            return f"{fault}; the canister {to_text(creation.canister)} is kept: ask again in a minute"
+            return kept(number, fault)
         fault = register(number)
         return fault
     return ""
+
+
+def kept(number: int, fault: str) -> str:
+    """Writes down what kept a creation from being carried out; returns that, and when it may be taken up."""
+    creation = creations.failed(number, fault, ic.time())
+    seconds = taking_up_interval(creation) // SECOND
+    return f"{fault}; the canister {to_text(creation.canister)} is kept: ask again in {seconds} seconds"
 
 
 def run_release(number: int, call_token: bytes | None, fresh: bool) -> Async[text]:

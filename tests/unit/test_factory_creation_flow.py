@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +26,10 @@ WASM_HASH = b"\x05" * 32
 
 class Lost(Exception):
     """The answer of a call never arrives: its callback is gone."""
+
+
+class Refused(Exception):
+    """The platform rejects a call."""
 
 
 class Platform:
@@ -52,7 +57,10 @@ class Platform:
         self.refunded = call.cycles if number == self.fail_at else 0
         if number == self.fail_at:
             return SimpleNamespace(Ok=None, Err="the call was rejected")
-        ok = getattr(self, f"do_{call.method}")(call)
+        try:
+            ok = getattr(self, f"do_{call.method}")(call)
+        except Refused as refusal:
+            return SimpleNamespace(Ok=None, Err=str(refusal))
         if number == self.lose_at:
             raise Lost
         return SimpleNamespace(Ok=ok, Err=None)
@@ -361,6 +369,35 @@ def test_code_that_an_owner_installed_while_he_gave_a_zone_back_is_not_called(pl
     assert platform.calls == ["canister_info", "update_settings", "canister_info"]
     child = child_of(canister)
     assert (child.custody, child.owners, child.offered) == (MANAGED, OWNERS, [])
+
+
+def test_a_creation_that_its_owner_keeps_from_being_carried_out_leaves_the_takings_up_to_the_others(platform):
+    platform.fail_at = 3
+    canister, fault = ask(platform, custody=2)
+    (canister,) = platform.controllers
+    assert "is kept: ask again in 60 seconds" in fault
+    platform.controllers[canister] = [OWNERS[0]]  # he takes the factory out before the code is there
+    platform.do_install_chunked_code = lambda call: installs_where_it_controls(platform, call)
+    tries, day = 0, 86_400 * 10**9
+    begun = platform.now
+    while platform.now < begun + 2 * day:
+        platform.now += 60 * 10**9
+        before = len(platform.calls)
+        assert ask(platform, custody=2)[0] == b""
+        tries += len(platform.calls) > before
+    assert 8 <= tries <= 18
+    platform.controllers[canister] = [FACTORY, *OWNERS]
+    del platform.do_install_chunked_code
+    wait = int(re.findall("try again in ([0-9]+) seconds", ask(platform, custody=2)[1])[0])
+    assert wait <= 6 * 3_600
+    platform.now += wait * 10**9
+    assert ask(platform, custody=2) == (canister, "")
+
+
+def installs_where_it_controls(platform: Platform, call: Call) -> None:
+    """What the platform says to an installation on a canister that the factory does not control."""
+    if FACTORY not in platform.controllers[call.args["target_canister"].bytes]:
+        raise Refused("the factory does not control it")
 
 
 def test_taking_up_again_leaves_the_reserve_alone(platform):
