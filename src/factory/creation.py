@@ -240,19 +240,23 @@ def get_canister(number: int) -> Async[text]:
 
 
 def has_canister(number: int, controllers: list[bytes]) -> None:
-    """Makes the canister that a creation got a child with these controllers; takes the price if it is funded."""
+    """Makes the canister that a creation got a child with these controllers; takes the price if it is funded.
+
+    What is not there of the price is owed: who settles a creation has not the cycles of the call that was lost.
+    """
     creation = creations.get(number)
     if creation is None:
         return
     child = Child(creation.zone_id, creation.creator, ic.time())
     child.funding, child.proven, child.owners = creation.funding, creation.proven, list(creation.owners)
-    child.owed = creation.cycles if creation.funding == SPONSORED else 0
+    if creation.funding == SPONSORED:
+        child.owed = creation.cycles
+    else:
+        child.owed = creation.price - ic.msg_cycles_accept128(creation.price)
     children.put(creation.canister, child)
     children.info_read(creation.canister, controllers, b"", ic.id().bytes, ic.time())
     lists.add(zone_list(creation.zone_id), creation.canister)
     lists.add(creator_list(creation.creator), creation.canister)
-    if creation.funding == FUNDED:
-        ic.msg_cycles_accept128(creation.price)
 
 
 def give_up(number: int, fault: str) -> None:
