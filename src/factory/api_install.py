@@ -5,7 +5,7 @@ from kybra import Async, Manual, Principal, blob, ic, text, update, void
 from factory.context import children, note, open_calls, require_admin, require_admin_with_code
 from factory.examination import examine_controlled
 from factory.install_flow import choose, code_fault, install, upgrade
-from factory.marks import change_fault
+from factory.marks import change_fault, retirement_fault
 from factory.services import ChildStatus, management
 from factory.types_code import CanisterRunState, CanisterStatus
 
@@ -53,7 +53,7 @@ def start_canister(canister_id: Principal) -> Async[Manual[void]]:
     fault = change_fault(canister_id.bytes)
     if not fault:
         fault = yield examine_controlled(canister_id.bytes)
-        fault = fault or change_fault(canister_id.bytes)
+        fault = fault or change_fault(canister_id.bytes) or retirement_fault(canister_id.bytes)
     if not fault:
         note("start_canister", canister_id.bytes)
         started = yield management.start_canister({"canister_id": canister_id})

@@ -127,7 +127,8 @@ def accept_release(canister: Principal, release: nat) -> AckResult:
     change = changes.get(canister.bytes)
     if rollout is None or change is None or rollout.wasm_hash != wasm_hash:
         return {"ok": None}
-    if rollout.state in (RUNNING, DONE) and change.rollout == rollout.number and change.outcome == WAITING:
+    is_going_on = rollout.state == DONE or (rollout.state == RUNNING and rollout.attempts() >= rollout.canary)
+    if is_going_on and change.rollout == rollout.number and change.outcome == WAITING:
         again = Change(rollout.wasm_hash, rollout.version, rollout.number, ic.time())
         again.former_outcome = WAITING
         fault = begin(canister.bytes, again)
@@ -141,13 +142,14 @@ def accept_reinstall(canister: Principal, release: nat, repeated: text) -> AckRe
 
     `repeated` is the canister's id once more.
     """
+    child = children.get(canister.bytes)
     wasm_hash, fault = consented(canister.bytes, release)
-    if fault:
+    if fault or child is None:
         return {"err": fault}
     if repeated != canister.to_str():
         return {"err": f"everything in {canister.to_str()} would be lost: repeat its principal, got {repeated[:64]!r}"}
     note("accept_reinstall", canister.bytes, str(release))
-    rollouts.agree_to_wipe(canister.bytes, wasm_hash, ic.caller().bytes, ic.time())
+    rollouts.agree_to_wipe(child, canister.bytes, wasm_hash, ic.caller().bytes, ic.time())
     return {"ok": None}
 
 

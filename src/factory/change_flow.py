@@ -14,7 +14,7 @@ from factory.context import audit, changes, children, open_calls, policy, releas
 from factory.deposits import refill
 from factory.examination import examine, is_gone
 from factory.fuel import freezing_need
-from factory.installation import LEAST_CYCLES, UPGRADE, install_release, install_whole
+from factory.installation import CHUNKS_IN_USE, LEAST_CYCLES, UPGRADE, install_release, install_whole
 from factory.marks import change_key, custody_fault
 from factory.principals import to_principal
 from factory.services import ChildStatus, management
@@ -22,13 +22,14 @@ from factory.zone_services import ZoneHealthReply, ZoneMaintenanceResult, ZoneSe
 
 EMPTY_ARGUMENT = b"DIDL\x00\x00"
 TRANSIENT = ("Rejection code 1,", "Rejection code 2,")
-PASSING = (steps.FUEL, steps.FLAG, steps.MEASURE, steps.CHECK, steps.HOLD)
+TRAPPED = "Rejection code 5,"
+PASSING = (steps.EXAMINE, steps.FUEL, steps.FLAG, steps.MEASURE, steps.CHECK, steps.HOLD)
 """Steps that wait and try again when the network was at fault: the child answers its members meanwhile."""
 
 
 NOT_STOPPED = "it was started, or lost sight of, while it stopped"
 cancelled: set[bytes] = set()
-"""Children that were told to start because they did not stop in time."""
+"""Children that were told to start because they did not stop in time, since they were seen stopped last."""
 
 
 class Code:
@@ -171,6 +172,8 @@ def fuel_step(work: Work) -> Async[text]:
     threshold = status["settings"]["freezing_threshold"]
     frozen = freezing_need(status["idle_cycles_burned_per_day"], threshold, status["reserved_cycles"])
     if status["cycles"] < frozen + LEAST_CYCLES:
+        # What its owners set or took out is no reason to pause a rollout: it is tried again.
+        work.change.outcome = steps.BUSY if work.change.rollout else steps.OPEN
         return f"it holds {status['cycles']} cycles, a change of its code needs {frozen + LEAST_CYCLES}; {fault}"
     if "running" in status["status"]:
         return ""
@@ -200,7 +203,20 @@ def flag_step(work: Work) -> Async[text]:
         work.change.flag_until = answer.Ok["ok"]
     elif answer.Err is None:
         work.change.outcome = steps.BUSY
-    return fault
+    return "" if is_broken(work, answer.Err) else fault
+
+
+def is_broken(work: Work, rejection: str | None) -> bool:
+    """Whether the child's own code cannot answer any more, which an admin changes without asking it anything.
+
+    A rollout leaves such a child to him; there is no way back, as what it was before is not known.
+    """
+    child = children.get(work.canister)
+    if rejection is None or TRAPPED not in rejection or work.change.rollout or child is None:
+        return False
+    if child.custody == MANAGED:
+        work.change.flags |= steps.SILENT
+    return child.custody == MANAGED
 
 
 def unasked_fault(work: Work) -> Async[text]:
@@ -223,24 +239,27 @@ def measure_step(work: Work) -> Async[text]:
         return fault
     answer = yield zone(work.canister).get_health()
     if answer.Err is not None:
-        return f"asking for its health failed: {answer.Err}"
+        return "" if is_broken(work, answer.Err) else f"asking for its health failed: {answer.Err}"
     work.change.before = health_of(answer.Ok)
     return ""
 
 
 def stop_step(work: Work) -> Async[text]:
     """Stops the child; who waits too long cancels that by a start (`rollout_flow`)."""
+    is_stopped = False
     if work.again:
         fault = yield running_fault(work)
-        if fault != NOT_STOPPED or work.change.step == steps.STOP:
+        if fault and (fault != NOT_STOPPED or work.change.step == steps.STOP):
             return fault
-    cancelled.discard(work.canister)
-    answer = yield management.stop_canister({"canister_id": work.target})
-    if answer.Err is not None:
-        return f"it did not stop: {answer.Err}"
+        is_stopped = not fault
+    if not is_stopped:
+        answer = yield management.stop_canister({"canister_id": work.target})
+        if answer.Err is not None:
+            return f"it did not stop: {answer.Err}"
     if work.canister not in cancelled:
         return ""
     # The start that was to end the stop may have come after it.
+    cancelled.remove(work.canister)
     fault = yield running_fault(work)
     return fault
 
@@ -301,6 +320,8 @@ def install_step(work: Work) -> Async[text]:
     if work.change.has(steps.BROUGHT) and not work.code.is_of_call:
         return "what to install is known no more: the call that brought it was lost"
     fault = yield install_release(work.canister, work.change.wasm_hash, UPGRADE, work.code.arg)
+    if fault == CHUNKS_IN_USE:
+        work.change.outcome = steps.BUSY
     return fault
 
 
@@ -325,6 +346,8 @@ def start_step(work: Work) -> Async[text]:
         work.change.end(steps.FAILED, "its canister was deleted meanwhile", ic.time())
         return ""
     if not fault and child is not None and not child.controlled:
+        if work.change.snapshot:
+            work.change.flags |= steps.KEEPS_SNAPSHOT
         work.change.end(steps.FAILED, "the factory lost control of it and could not start it", ic.time())
     return f"starting it failed: {answer.Err}"
 
@@ -398,14 +421,13 @@ def clear_step(work: Work) -> Async[text]:
 
 def delete_step(work: Work) -> Async[text]:
     """Deletes the snapshot, one that was not seen included."""
-    if not work.change.snapshot:
+    if work.change.has(steps.UNSEEN):
         answer = yield management.list_canister_snapshots({"canister_id": work.target})
         if answer.Err is not None:
             return f"listing its snapshots failed: {answer.Err}"
-        taken = [found["id"] for found in answer.Ok if found["taken_at_timestamp"] >= work.change.begun_at]
-        if not taken:
+        work.change.saw([(found["id"], found["taken_at_timestamp"]) for found in answer.Ok])
+        if not work.change.leaves_snapshot():
             return ""
-        work.change.snapshot = taken[-1]
     answer = yield management.delete_canister_snapshot(
         {"canister_id": work.target, "snapshot_id": work.change.snapshot}
     )

@@ -151,11 +151,11 @@ class Change:
         elif step == START:
             self._started(now)
         elif step == CLEAR:
-            self._to(DELETE if self._leaves_snapshot() else ENDED, now)
+            self._to(DELETE if self.leaves_snapshot() else ENDED, now)
         elif step == DELETE:
             self._to(ENDED, now)
-        elif step == FUEL:
-            self._to(STOP if self.has(SILENT) else FLAG, now)
+        elif step in (FUEL, FLAG, MEASURE):
+            self._to(STOP if self.has(SILENT) else step + 1, now)
         elif step == HOLD:
             self.flags |= HELD
             self._to(STOP_AGAIN, now)
@@ -180,20 +180,22 @@ class Change:
             else:
                 self._give_up(fault)
         elif step in (STOP, SNAPSHOT, INSTALL):
-            self._abandon(BUSY if step == STOP else FAILED, fault, START, now)
+            is_busy = step == STOP or self.outcome == BUSY
+            self._abandon(BUSY if is_busy else FAILED, fault, START, now)
         elif step == CHECK:
             self._note(fault)
             self._to(HOLD, now)
         elif step == HOLD:
             self._to(STOP_AGAIN, now)
-        elif self.tries + 1 < MOST_TRIES or step == START:
+        elif step == START or (self.tries + 1 < MOST_TRIES and self.outcome != CURRENT):
             self.tries = min(self.tries + 1, 255)
             if step == STOP_AGAIN:
                 self.step_at = now
         elif step in (STOP_AGAIN, LOAD):
             self._give_up(fault)
         else:
-            self._note(fault)
+            # What is said of a snapshot that is kept is worth more.
+            self._note("" if self.has(KEEPS_SNAPSHOT) else fault)
             self._skip_clear_or_delete(now)
 
     def end(self, outcome: int, fault: str, now: int) -> None:
@@ -219,14 +221,27 @@ class Change:
         self.snapshot = snapshot
         self.flags &= ~KEEPS_SNAPSHOT
 
+    def leaves_snapshot(self) -> bool:
+        """Whether there is, or may be, a snapshot that nobody needs any more."""
+        return self.has(UNSEEN) or (self.snapshot != b"" and not self.has(KEEPS_SNAPSHOT))
+
+    def saw(self, listed: list[tuple[bytes, int]]) -> None:
+        """Which snapshots there are, with their times: one taken in this change is its own, whoever asked for it."""
+        self.flags &= ~UNSEEN
+        taken = [snapshot for snapshot, taken_at in listed if taken_at >= self.begun_at]
+        if taken:
+            self.took(taken[-1])
+        elif self.snapshot not in [snapshot for snapshot, _ in listed]:
+            self.took(b"")
+
     def _started(self, now: int) -> None:
         if self.outcome == OPEN and not self.has(SILENT):
             self._to(CHECK, now)
             return
         if self.outcome == OPEN:
             self.outcome = UPGRADED
-        if self.has(SILENT):
-            self._to(DELETE if self._leaves_snapshot() else ENDED, now)
+        if self.has(SILENT) and not self.flag_until:
+            self._to(DELETE if self.leaves_snapshot() else ENDED, now)
         else:
             self._to(CLEAR, now)
 
@@ -239,25 +254,21 @@ class Change:
         """What it runs stays, unhealthy or unchecked as it is; the snapshot stays for whoever looks into it."""
         self.outcome = FAILED
         self.flags |= KEEPS_SNAPSHOT
-        self._note(f"{fault[:GIVEN_UP_BYTES]}; the snapshot {self.snapshot.hex()} is kept")
+        self._note(f"{cut(fault, GIVEN_UP_BYTES)}; the snapshot {self.snapshot.hex()} is kept")
         self._to(START, self.step_at)
-
-    def _leaves_snapshot(self) -> bool:
-        """Whether there is, or may be, a snapshot that nobody needs any more."""
-        return (self.snapshot != b"" or self.has(UNSEEN)) and not self.has(KEEPS_SNAPSHOT)
 
     def _skip_clear_or_delete(self, now: int) -> None:
         is_clear = self.step == CLEAR
-        self._to(DELETE if is_clear and self._leaves_snapshot() else ENDED, now)
+        self._to(DELETE if is_clear and self.leaves_snapshot() else ENDED, now)
 
     def _note(self, fault: str) -> None:
         """Adds to what went wrong. How it began and what came last are kept: what is between gives way to them."""
         if not fault or not self.fault:
-            self.fault = self.fault or fault[:MAX_FAULT_BYTES]
+            self.fault = self.fault or cut(fault, MAX_FAULT_BYTES)
             return
         said = f"{self.fault}; {fault}"
-        is_long = len(said) > MAX_FAULT_BYTES
-        self.fault = f"{said[:FIRST_FAULT_BYTES]} ... {fault[:LAST_FAULT_BYTES]}" if is_long else said
+        is_long = len(said.encode()) > MAX_FAULT_BYTES
+        self.fault = f"{cut(said, FIRST_FAULT_BYTES)} ... {cut(fault, LAST_FAULT_BYTES)}" if is_long else said
 
     def _to(self, step: int, now: int) -> None:
         self.step = step
@@ -290,9 +301,14 @@ class Change:
             self.wasm_hash,
             self.version,
         )
-        fault = self.fault.encode()[:MAX_FAULT_BYTES]
+        fault = self.fault.encode()
         layout = before.layout.encode()[:MAX_LAYOUT_BYTES]
         return b"".join([head, packed(self.snapshot, layout), len(fault).to_bytes(2, "little"), fault])
+
+
+def cut(said: str, most: int) -> str:
+    """The beginning of a text, at most so many bytes of it."""
+    return said.encode()[:most].decode("utf-8", "ignore")
 
 
 def decode_change(stored: bytes) -> Change:

@@ -7,10 +7,11 @@ its open calls. Each flow returns what went wrong, or "".
 
 from kybra import Async, ic, text
 
-from canister_kit.in_flight import InFlight
+from canister_kit.in_flight import SECOND, InFlight
 from canister_kit.status import CanisterIdRecord
-from factory.context import releases
-from factory.principals import to_principal
+from factory.context import children, releases
+from factory.examination import examine
+from factory.principals import to_principal, to_text
 from factory.releases import Entry
 from factory.services import InstallMode, management
 
@@ -20,6 +21,8 @@ UPGRADE = "upgrade"
 LEAST_CYCLES = 400_000_000_000
 """What a canister needs beyond its freezing need for an installation: the platform holds back what the longest one
 would cost (300 G instructions, on a subnet of 13 nodes 0.3 T), and the rest is for snapshots, stops and checks."""
+CHUNKS_IN_USE = "the chunk store is full and other installations use it: try again in a minute"
+LONG = 5 * SECOND
 MOST_LOOKS = 20  # of an installation that waits for the others to end, a round or two each
 STORED_CHUNKS = 100  # what the platform's chunk store holds, of 1 MiB each
 
@@ -41,7 +44,13 @@ def fill_and_install(canister: bytes, wasm_hash: bytes, mode: str, arg: bytes, k
     entry = releases.entry(wasm_hash)
     if entry is None or not entry.version or not entry.is_kept():
         return f"the code {wasm_hash.hex()} is not kept as a release"
+    before, begun_at = seen(canister), ic.time()
     fault = yield fill_chunk_store(wasm_hash, entry, key)
+    if not fault and ic.time() - begun_at > LONG:
+        # What the caller read of the canister is old by now.
+        fault = yield examine(canister)
+        if not fault and seen(canister) != before:
+            fault = f"somebody else changed {to_text(canister)} meanwhile"
     if fault:
         return fault
     answer = yield management.install_chunked_code(
@@ -55,6 +64,12 @@ def fill_and_install(canister: bytes, wasm_hash: bytes, mode: str, arg: bytes, k
         }
     )
     return "" if answer.Err is None else f"installing the code failed: {answer.Err}"
+
+
+def seen(canister: bytes) -> tuple[bytes, list[bytes]]:
+    """What code a child runs and who controls it, as read last."""
+    child = children.get(canister)
+    return (b"", []) if child is None else (child.module_hash, sorted(child.controllers))
 
 
 def install_whole(canister: bytes, wasm: bytes, mode: str, arg: bytes) -> Async[text]:
@@ -92,7 +107,7 @@ def fill_chunk_store(wasm_hash: bytes, entry: Entry, key: bytes) -> Async[text]:
             return fault
         users.finish(key)
         is_waiting = True
-    return "the chunk store is full and other installations use it: try again in a minute"
+    return CHUNKS_IN_USE
 
 
 def upload(wasm_hash: bytes, missing: list[int]) -> Async[text]:

@@ -19,7 +19,7 @@ import struct
 from kybra import StableBTreeMap, blob, text
 
 from canister_kit.short_bytes import all_unpacked, packed, unpacked
-from factory.changes import BUSY, FAILED, OUTCOME_NAMES, RESTORED, UPGRADED, WAITING, Change
+from factory.changes import BUSY, CURRENT, FAILED, OUTCOME_NAMES, RESTORED, UPGRADED, WAITING, Change
 from factory.children import MANAGED, SHARED, Child
 
 RUNNING = 1
@@ -101,6 +101,7 @@ class Rollout:
     def resume(self) -> None:
         """Goes on, from the first child: those that were busy or whose owners accepted since get another try."""
         self.state = RUNNING
+        self.ended_at = 0
         self.reason = ""
         self.failures = 0
         self.walks = 1
@@ -131,9 +132,13 @@ class Rollout:
         self.ended_at = now
 
     def takes(self, change: Change | None, is_ready: bool) -> bool:
-        """Whether a child comes next, by its last change and whether what it may have waited for is there."""
+        """Whether a child comes next, by its last change and whether what it may have waited for is there.
+
+        What an admin puts on a child since the rollout began is not undone by it.
+        """
         if change is None or change.rollout != self.number:
-            return True
+            is_admins = change is not None and not change.rollout and change.begun_at >= self.started_at
+            return change is None or not (is_admins and change.outcome in (UPGRADED, CURRENT))
         return change.outcome == BUSY or (change.outcome == WAITING and is_ready)
 
     def encode(self) -> bytes:
@@ -216,11 +221,10 @@ class Rollouts:
         allowed, until = CONSENT.unpack_from(stored)
         return allowed == wasm_hash and now < until
 
-    def agree_to_wipe(self, canister: bytes, wasm_hash: bytes, owner: bytes, now: int) -> None:
+    def agree_to_wipe(self, child: Child, canister: bytes, wasm_hash: bytes, owner: bytes, now: int) -> None:
         """An owner of a shared child lets a release wipe it, within a day of the first owner who does."""
-        until, owners = self._wiping(canister, wasm_hash, now)
-        if owner not in owners:
-            owners.append(owner)
+        until, agreed = self._wiping(canister, wasm_hash, now)
+        owners = [one for one in child.owners if one == owner or one in agreed]
         self._consents.insert(WIPING + canister, CONSENT.pack(wasm_hash, until) + packed(*owners))
 
     def wiping_fault(self, child: Child, canister: bytes, wasm_hash: bytes, now: int) -> str:

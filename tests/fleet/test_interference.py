@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +30,14 @@ from tests.support.zones import TEAM, member, zone_init
 
 PLAN = {"release": 1001, "canary": 0, "batch": 1, "pause_on_failures": 9}
 OWNER = member(1)
+BROKEN = {
+    "set_maintenance": (
+        '    now = ic.time()\n    caller = ic.caller().bytes\n    if not args["on"]:\n',
+        '    now = ic.trap("broken")\n    caller = ic.caller().bytes\n    if not args["on"]:\n',
+    ),
+    "get_health": (LOSES[0], '        "messages": ic.trap("broken"),\n'),
+}
+"""Zones whose code traps where the factory asks it before a change."""
 ZONE_ID = "0x" + "9" * 39
 WORKS, FAILS = ZONE_ID + "1", ZONE_ID + "b"
 """Zones in which the next release works, and in which its check fails."""
@@ -281,6 +290,28 @@ def test_code_that_an_owner_put_on_a_shared_zone_meanwhile_is_asked_nothing(
     assert [made.method for made in hold.calls if made.method in methods] == asked
 
 
+@pytest.mark.parametrize("method", ["set_maintenance", "get_health"])
+def test_an_admin_upgrades_a_zone_of_the_factorys_alone_whose_code_cannot_answer(
+    network: InProcess, factory: Actor, zone_build: Built, next_release: bytes, tmp_path: Path, method: str
+):
+    publish(factory, build_zone_variant(tmp_path, VERSION, BROKEN[method]), 1001)
+    zone = zone_of(factory, zone_build, WORKS, "managed")
+    shared = zone_of(factory, zone_build, FAILS)
+    digest = publish(factory, packed_anew(next_release, 4), 1002)
+    assert factory.call("accept_release", shared.id.bytes, 1002, sender=OWNER) == ("ok", None)
+    assert factory.call("start_rollout", {**PLAN, "release": 1002}, sender=TEAM) == ("ok", 1)
+    assert outcomes(run(factory), {"1": zone, "b": shared}) == {"1": "failed", "b": "failed"}
+    upgrade = digest, EMPTY_ARGUMENT
+    assert factory.call("upgrade_code", zone.id.bytes, *upgrade, sender=TEAM) is None
+    assert zone.call("get_health", sender=factory.id)["maintenance_until"] is None
+    with pytest.raises(CallRejected):
+        factory.call("upgrade_code", shared.id.bytes, *upgrade, sender=TEAM)
+    for one, version in ((zone, 1001), (shared, 1001)):
+        account = network.ic.canisters[one.id.bytes]
+        assert (one.call("get_version"), account.status) == (version, Status.RUNNING)
+    assert network.ic.canisters[zone.id.bytes].module != network.ic.canisters[shared.id.bytes].module
+
+
 def test_a_shared_zone_that_its_owner_stopped_is_left_alone(
     network: InProcess, factory: Actor, zone_build: Built, next_release: bytes
 ):
@@ -326,14 +357,15 @@ def test_a_zone_that_cannot_pay_for_an_installation_is_not_stopped_for_one(
     frozen = accounts.freezing_cycles(account, network.ic.prices_of(account))
     calls = Probe(network, factory.id.bytes)
     calls._site_of = lambda _, call: call.method  # type: ignore[method-assign]
-    account.cycles = held = frozen + LEAST_CYCLES - T // 1000
+    account.cycles = frozen + LEAST_CYCLES - T // 1000
     assert factory.call("start_rollout", PLAN, sender=TEAM) == ("ok", 1)
-    assert outcomes(run(factory), {"1": zone}) == {"1": "failed"}
+    told = run(factory)
+    assert (told["state"], outcomes(told, {"1": zone})) == (("done", None), {"1": "busy"}), "it is no reason to pause"
     fault = change_of(factory, zone)["fault"]
-    (needed,) = map(int, re.findall(f"it holds {held} cycles, a change of its code needs ([0-9]+); .*reserve", fault))
+    (needed,) = map(int, re.findall("it holds [0-9]+ cycles, a change of its code needs ([0-9]+); .*reserve", fault))
     assert needed == pytest.approx(frozen + LEAST_CYCLES, abs=T // 1000)
     assert "stop_canister" not in [made.method for made in calls.calls]
-    account.cycles = needed
+    account.cycles = needed + T // 1000
     assert factory.call("start_rollout", PLAN, sender=TEAM) == ("ok", 2)
     assert outcomes(run(factory), {"1": zone}) == {"1": "upgraded"}
     assert account.cycles > frozen

@@ -294,6 +294,71 @@ def test_what_a_call_brought_is_not_waited_with_before_it_is_installed():
     assert {steps.CHECK, steps.HOLD} <= set(waiting)
 
 
+def test_what_is_said_of_a_kept_snapshot_is_not_pushed_out_by_what_fails_afterwards():
+    _, change = stepping(steps.CHECK)
+    change.snapshot = b"\xab" * 18
+    change.failed("the check failed: " + "é" * 150, 1)
+    change.step, change.tries = steps.LOAD, MOST_TRIES - 1
+    change.failed("going back to the snapshot failed: " + "é" * 200, 1)
+    change.succeeded(1)
+    for _ in range(MOST_TRIES):
+        change.failed("clearing the maintenance flag failed: " + "é" * 200, 1)
+    assert change.step == steps.ENDED
+    assert decode_change(change.encode()).fault == change.fault
+    assert change.fault.endswith("is kept")
+
+
+def test_a_snapshot_that_an_earlier_change_left_does_not_hide_one_that_was_not_seen():
+    old, new = b"old", b"new"
+    for listed, kept, deleted in (
+        ([(old, 3), (new, 7)], b"new", True),
+        ([(old, 3)], b"old", False),
+        ([], b"", False),
+    ):
+        change = Change(NEW, 1001, 1, 5)
+        change.step, change.snapshot = steps.SNAPSHOT, old
+        change.flags |= steps.KEEPS_SNAPSHOT | steps.UNSEEN
+        change.failed("listing its snapshots failed", 8)
+        while change.step != steps.DELETE:
+            change.succeeded(8)
+        change.saw(listed)
+        assert (change.snapshot, change.leaves_snapshot()) == (kept, deleted)
+
+
+def test_an_admins_change_since_a_rollout_began_is_not_undone_by_it():
+    rollout = Rollout(2, 1001, NEW, 5)
+    for begun_at, outcome, is_taken in (
+        (4, steps.UPGRADED, True),
+        (6, steps.UPGRADED, False),
+        (6, steps.CURRENT, False),
+        (6, steps.FAILED, True),
+    ):
+        by_admin = Change(OLD, 1000, 0, begun_at)
+        by_admin.outcome = outcome
+        assert rollout.takes(by_admin, True) == is_taken
+    assert rollout.takes(Change(OLD, 1000, 1, 6), True), "another rollout's"
+
+
+def test_a_rollout_that_goes_on_has_no_end():
+    rollout = Rollout(1, 1001, NEW, 5)
+    rollout.finish(DONE, 9)
+    rollout.resume()
+    assert (rollout.state, rollout.ended_at) == (RUNNING, 0)
+
+
+def test_consents_to_wiping_are_those_of_owners():
+    maps = maps_of("factory")
+    rollouts = Rollouts(maps.settings_map, maps.consents_map)
+    child = Child("0x" + "ab" * 20, b"creator", 1)
+    child.custody = SHARED
+    for number in range(30):
+        child.owners = [b"stays", bytes([number]) * 29]
+        rollouts.agree_to_wipe(child, CHILD, NEW, bytes([number]) * 29, 5)
+    assert "1 of 2 owners" in rollouts.wiping_fault(child, CHILD, NEW, 5)
+    rollouts.agree_to_wipe(child, CHILD, NEW, b"stays", 5)
+    assert rollouts.wiping_fault(child, CHILD, NEW, 5) == ""
+
+
 @given(st.lists(ends, max_size=40), st.integers(0, 5), st.integers(1, 10), st.integers(1, 4))
 def test_a_rollout_takes_canaries_alone_and_pauses_when_enough_failed(sequence, canary, batch, pause_on_failures):
     rollout = Rollout(1, 1001, NEW, 5)

@@ -71,6 +71,22 @@ def test_a_stop_that_is_answered_although_it_was_cancelled_is_looked_at(state: s
     assert told.value.value == fault
 
 
+def test_a_stop_that_is_taken_up_is_looked_at_twice_when_it_was_cancelled():
+    flow = stop_step(Work(CHILD, change_at(steps.STOP), True, Code()))
+    looking = next(flow)
+    assert next(looking) == "canister_status"
+    assert next(cancel_stop_of(CHILD)) == "start_canister"
+    with pytest.raises(StopIteration) as read:
+        looking.send(answered({"status": {"stopped": None}}))
+    looking = flow.send(read.value.value)
+    assert next(looking) == "canister_status"
+    with pytest.raises(StopIteration) as read:
+        looking.send(answered({"status": {"running": None}}))
+    with pytest.raises(StopIteration) as told:
+        flow.send(read.value.value)
+    assert told.value.value == NOT_STOPPED
+
+
 def test_a_stop_that_nobody_cancelled_takes_one_call():
     flow = stop_step(Work(CHILD, change_at(steps.STOP), False, Code()))
     assert next(flow) == "stop_canister"

@@ -13,8 +13,11 @@ from zones.background import AT_ONCE, at_once
 from zones.errors import NetworkError
 
 HELD = """
-import sys, time
+import signal, sys, time
 from zones.background import at_once
+
+# Whoever runs the tests may have it ignored, as shells do for jobs in the background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def ask(item):
     print(item, flush=True)
