@@ -259,7 +259,7 @@ def settle_deposit(answer: SettleDeposit) -> AckResult:
         arrived, reason = told == ARRIVED, f"by the readings: {shown}"
     note("settle_deposit", found.canister, f"{number} {ARRIVED if arrived else LOST}: {reason}")
     deposit_log.settle(number, arrived, 0 if arrived else found.attached, ic.time())
-    if not arrived:
+    if not arrived and found.is_owed:
         children.discharge(found.canister, found.attached)
     return {"ok": None}
 

@@ -4,7 +4,7 @@ from kybra import Async, Principal, ic, text, update
 
 from factory import custody
 from factory.candid_types import AckResult
-from factory.children import CUSTODY_NAMES, LIVE, RETIRED, Child
+from factory.children import CUSTODY_NAMES, ENDING, LIVE, RETIRED, Child
 from factory.context import admins, children, note, open_calls, require_admin, require_signature
 from factory.control import hand_over
 from factory.examination import LOOK_INTERVAL, examine, may_look
@@ -109,9 +109,8 @@ def repay(canister: Principal) -> RepayResult:
     child = children.get(canister.bytes)
     if child is None:
         return {"err": f"{canister.to_str()} is no child of this factory"}
-    fault = custody.live_fault(child)
-    if fault:
-        return {"err": fault}
+    if child.stage in ENDING:
+        return {"err": custody.live_fault(child)}
     paid = ic.msg_cycles_accept128(min(child.owed, ic.msg_cycles_available128()))
     if paid:
         child.owed -= paid

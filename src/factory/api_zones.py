@@ -88,7 +88,7 @@ def ask_for(asked: Creation, call_token: bytes | None, public_key: bytes | None)
     fault = fault or custody.owners_fault(asked.owners, asked.custody, ic.id().bytes)
     asked.funding = FUNDED if ic.msg_cycles_available128() > 0 else SPONSORED
     if not fault and asked.funding == SPONSORED and asked.custody != MANAGED and not is_known(asked):
-        fault = "a sponsored zone begins as managed: send the price along as cycles, or repay and take custody later"
+        fault = creation.UNPAID
     if fault:
         return b"", fault
     canister, fault = yield creation.make_zone(asked, call_token, public_key)

@@ -8,20 +8,16 @@ from kybra import Async, ic, text, void
 from factory.birth import birth_settings, controllers_of, is_dearer, only_controllers, settings_set_back
 from factory.children import ENDING, LIVE, MANAGED
 from factory.context import audit, children, open_calls, releases
-from factory.custody import debt_fault, live_fault
-from factory.examination import examine, examine_controlled
+from factory.custody import awaited, debt_fault, live_fault
+from factory.examination import examine
 from factory.marks import change_fault, custody_fault, custody_key, retirement_fault
 from factory.principals import to_principal, to_text
 from factory.services import CanisterSettingsChange, ChildStatus, management
 from factory.zone_services import ZoneService
 
 
-def set_controllers(canister: bytes, wanted: list[bytes], fresh: bool) -> Async[text]:
-    """Makes these the child's controllers; returns what went wrong, or "". Of a fresh child the record is believed."""
-    if not fresh or not has_record(canister):
-        fault = yield examine(canister)
-        if fault:
-            return fault
+def set_controllers(canister: bytes, wanted: list[bytes]) -> Async[text]:
+    """Makes these the controllers of a child that was just read; returns what went wrong, or ""."""
     child = children.get(canister)
     if child is None:
         return f"{to_text(canister)} is no child of this factory"
@@ -46,14 +42,6 @@ def change_settings(canister: bytes, settings: CanisterSettingsChange) -> Async[
         wanted = [controller.bytes for controller in controllers]
         children.info_read(canister, wanted, child.module_hash, ic.id().bytes, ic.time())
     return ""
-
-
-def take_back(canister: bytes) -> Async[text]:
-    """Makes the factory a child's only controller, with the settings of birth; returns what went wrong, or ""."""
-    fault = yield examine_controlled(canister)
-    if not fault:
-        fault = yield change_settings(canister, birth_settings([ic.id().bytes]))
-    return fault
 
 
 def set_back(canister: bytes, found: ChildStatus) -> Async[bool]:
@@ -81,10 +69,30 @@ def tell_controllers(canister: bytes) -> Async[void]:
         yield ZoneService(to_principal(canister)).refresh_controllers()
 
 
-def has_record(canister: bytes) -> bool:
-    """Whether the controllers of a child are on record."""
+def carry_out(canister: bytes, owners: list[bytes], custody: int) -> Async[text]:
+    """Sets what an offer says on the platform, with `managed` the settings of birth; returns what went wrong, or "".
+
+    Whose zone it is, is read first: it may have passed to others since the offer was made, and then takes their word.
+    """
+    fault = yield examine(canister)
     child = children.get(canister)
-    return child is not None and child.controllers != []
+    if fault or child is None:
+        return fault or f"{to_text(canister)} is no child of this factory"
+    wanted = controllers_of(custody, owners)
+    if sorted(child.controllers) != sorted(wanted):
+        missing = awaited(child)
+        if missing:
+            return f"{len(missing)} have yet to accept, as the zone is theirs by now: {to_text(missing[0])}"
+        fault = live_fault(child) or debt_fault(child, custody)
+        if fault:
+            return fault
+    if custody != MANAGED:
+        fault = yield set_controllers(canister, wanted)
+        return fault
+    if not child.controlled:
+        return f"the factory does not control {to_text(canister)}: its owners do"
+    fault = yield change_settings(canister, birth_settings(wanted))
+    return fault
 
 
 def hand_over(canister: bytes) -> Async[text]:
@@ -103,10 +111,7 @@ def hand_over(canister: bytes) -> Async[text]:
     if fault:
         return fault
     open_calls.start(key, ic.time())
-    if custody == MANAGED:
-        fault = yield take_back(canister)
-    else:
-        fault = yield set_controllers(canister, controllers_of(custody, owners), False)
+    fault = yield carry_out(canister, owners, custody)
     child = children.get(canister)
     if not fault and child is not None:
         child.owners = owners

@@ -10,10 +10,11 @@ from kybra import Async, Tuple, blob, ic, nat64, text
 
 from canister_kit.in_flight import InFlight
 from factory.birth import birth_settings, controllers_of, first_controllers, install_argument
-from factory.children import ENDING, FUNDED, SPONSORED, Child
+from factory.children import ENDING, FUNDED, MANAGED, SOVEREIGN, SPONSORED, Child
 from factory.children import LIVE as CHILD_LIVE
 from factory.context import battery, children, creation_rules, creations, deposit_log, fuel, lists, open_calls, releases
 from factory.control import set_controllers
+from factory.custody import debt_fault
 from factory.examination import examine
 from factory.fuel import DELETED
 from factory.installation import INSTALL, install_release
@@ -29,6 +30,7 @@ SECOND = 1_000_000_000
 TAKING_UP_CYCLES = 50_000_000_000
 TAKING_UP_INTERVAL = 60 * SECOND
 LONGEST_INTERVAL = 6 * 3_600 * SECOND
+UNPAID = "a sponsored zone begins as managed: send the price along as cycles, or repay and take custody later"
 MAX_POLLS = 60
 MAX_WAITING = 8
 WAITING_KEY = b"waiting"
@@ -178,6 +180,8 @@ def admission_fault(asked: Creation, with_proof: bool) -> str:
             fault = "funded creations are closed"
         elif ic.msg_cycles_available128() < price:
             fault = f"a zone costs {price} cycles, {ic.msg_cycles_available128()} came with the call"
+    elif asked.custody != MANAGED:
+        fault = UNPAID
     else:
         fault = creation_rules.caller_fault(asked.creator) or creation_rules.share_fault(with_proof, ic.time())
         earlier = creations.sponsored_for(asked.zone_id) if with_proof else 0
@@ -280,13 +284,34 @@ def finish(number: int, call_token: bytes | None, fresh: bool) -> Async[text]:
             return kept(number, fault)
         creation = creations.advance(number, INSTALLED, ic.time())
     if creation is not None and creation.stage == INSTALLED:
-        wanted = controllers_of(creation.custody, creation.owners)
-        fault = yield set_controllers(creation.canister, wanted, fresh)
+        fault = yield give_to_owners(creation, fresh)
         if fault:
             return kept(number, fault)
         fault = register(number)
         return fault
     return ""
+
+
+def give_to_owners(creation: Creation, fresh: bool) -> Async[text]:
+    """Makes the controllers of a creation's canister those that were asked for; returns what went wrong, or "".
+
+    A canister that its owners have passed on meanwhile is left to whom they passed it on.
+    """
+    if not fresh:
+        fault = yield examine(creation.canister)
+        if fault:
+            return fault
+    child = children.get(creation.canister)
+    if child is None:
+        return f"{to_text(creation.canister)} is no child of this factory"
+    others = [one for one in child.controllers if one != ic.id().bytes and one not in creation.owners]
+    if others:
+        return ""
+    # One who shares control has it from birth: he can only be reminded.
+    fault = debt_fault(child, creation.custody) if creation.custody == SOVEREIGN else ""
+    if not fault:
+        fault = yield set_controllers(creation.canister, controllers_of(creation.custody, creation.owners))
+    return fault
 
 
 def kept(number: int, fault: str) -> str:

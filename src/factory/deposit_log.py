@@ -8,7 +8,7 @@ The last 10 000 are kept one by one. Amounts in cycles, times in ns.
                          u128 refunded; numbers begin at 0
     settings "pending"   u64 number of each pending deposit
     deposits  u64 number -> u8 outcome | u64 begun at | u64 ended at, 0 before | u128 attached | u128 refunded
-                            | u8 length, canister | u8 length, reason
+                            | u8 owed by the zone | u8 length, canister | u8 length, reason
     paid      canister   -> u128 attached less refunded, the pending and unknown ones included
               "r" | canister -> u128 given back at its end
               "h" | canister -> u128 held when it was about to give that back
@@ -39,7 +39,7 @@ PENDING_KEY = "pending"
 ENDS = struct.Struct("<QQ")
 SUM = struct.Struct("<Q16s16s")
 NUMBER = struct.Struct("<Q")
-HEAD = struct.Struct("<BQQ16s16s")
+HEAD = struct.Struct("<BQQ16s16s?")
 
 
 class Deposit:
@@ -54,6 +54,8 @@ class Deposit:
         self.reason = reason
         self.begun_at = begun_at
         self.ended_at = 0
+        self.is_owed = False
+        """Whether the zone has to repay it before its owners control it."""
 
     def encode(self) -> bytes:
         """The deposit as it is stored."""
@@ -66,6 +68,7 @@ class Deposit:
                     self.ended_at,
                     self.attached.to_bytes(16, "little"),
                     self.refunded.to_bytes(16, "little"),
+                    self.is_owed,
                 ),
                 packed(self.canister, reason),
             ]
@@ -74,11 +77,12 @@ class Deposit:
 
 def decode_deposit(number: int, stored: bytes) -> Deposit:
     """The deposit that `encode` wrote."""
-    outcome, begun_at, ended_at, attached, refunded = HEAD.unpack_from(stored)
+    outcome, begun_at, ended_at, attached, refunded, is_owed = HEAD.unpack_from(stored)
     (canister, reason), _ = unpacked(stored, HEAD.size, 2)
     deposit = Deposit(canister, int.from_bytes(attached, "little"), reason.decode(), begun_at)
     deposit.number, deposit.outcome, deposit.ended_at = number, outcome, ended_at
     deposit.refunded = int.from_bytes(refunded, "little")
+    deposit.is_owed = is_owed
     return deposit
 
 
@@ -110,7 +114,7 @@ class DepositLog:
         self._deposits = deposits
         self._paid = paid
 
-    def begin(self, canister: bytes, amount: int, reason: str, now: int) -> int:
+    def begin(self, canister: bytes, amount: int, reason: str, now: int, is_owed: bool = False) -> int:
         """Writes a deposit that is about to be made, and returns its number.
 
         When 64 are pending already the oldest of them is given up first: its answer is long overdue.
@@ -120,6 +124,7 @@ class DepositLog:
             self.give_up(pending[0], now)
         number, oldest, sums = self._state()
         deposit = Deposit(canister, amount, reason, now)
+        deposit.is_owed = is_owed
         self._deposits.insert(number, deposit.encode())
         self._store_pending([*self.pending(), number])
         self._count_paid(canister, amount)

@@ -104,8 +104,8 @@ def examine_and_pay(canister: bytes, requested: int, reason: str) -> Async[Trans
         report_quotas(canister, next(iter(refusal.case)))
         return {"err": refusal.case}
     report_quotas(canister, "")
-    number = deposit_log.begin(canister, grant.amount, reason, ic.time())
     charged = children.charge(canister, grant.amount)
+    number = deposit_log.begin(canister, grant.amount, reason, ic.time(), charged > 0)
     call = management.deposit_cycles({"canister_id": to_principal(canister)}).with_cycles128(grant.amount)
     answer = yield call
     refunded = came_back(grant.amount, answer.Err)

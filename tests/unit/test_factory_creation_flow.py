@@ -255,8 +255,40 @@ def test_a_canister_whose_id_was_lost_is_never_created_again_but_named_by_an_adm
     assert run(settling.settle(1, canister), platform) == ""
     assert (stage(1), child_of(canister).owed) == (CREATED, 2 * T + 20 * 10**9)
     platform.now += 60 * 10**9
+    assert "are owed for this zone" in ask(platform)[1]
+    assert FACTORY in platform.controllers[canister]
+    child = child_of(canister)
+    child.owed = 0
+    context.children.put(canister, child)
+    platform.now += 6 * 3_600 * 10**9
     assert ask(platform) == (canister, "")
     whole(platform, canister)
+
+
+def test_a_creation_that_its_owners_passed_on_is_left_to_whom_they_passed_it_on(platform):
+    buyer, setting = b"\x44" * 28 + b"\x02", platform.do_update_settings
+
+    def owner_first(call: Call) -> None:
+        platform.controllers[call.args["canister_id"].bytes] = [OWNERS[0]]
+        raise Refused("the factory does not control it")
+
+    platform.do_update_settings = owner_first
+    assert "the factory does not control it" in ask(platform, owners=OWNERS[:1])[1]
+    (canister,) = platform.controllers
+    platform.do_update_settings = setting
+    platform.controllers[canister] = [FACTORY, buyer]
+    platform.now += 120 * 10**9
+    assert ask(platform, owners=OWNERS[:1]) == (canister, "")
+    assert platform.controllers[canister] == [FACTORY, buyer]
+    assert (child_of(canister).owners, child_of(canister).custody) == ([buyer], SHARED)
+
+
+def test_a_sponsored_zone_begins_as_managed_whatever_came_between_the_check_and_its_creation(platform):
+    for custody in (SHARED, SOVEREIGN):
+        canister, fault = ask(platform, custody=custody, funding=SPONSORED)
+        assert (canister, fault) == (b"", creation.UNPAID)
+    assert platform.calls == []
+    assert context.creations.at(CREATOR, ZONE_ID) == 0
 
 
 def test_a_lost_creation_without_a_canister_gives_its_place_and_share_back(platform):
@@ -334,7 +366,7 @@ def given_back(platform: Platform) -> bytes:
     canister, fault = ask(platform, custody=SHARED)
     assert fault == ""
     child = child_of(canister)
-    child.offered, child.offered_custody = OWNERS, MANAGED
+    child.offered, child.offered_custody, child.accepted = OWNERS, MANAGED, list(OWNERS)
     context.children.put(canister, child)
     platform.calls.clear()
     return canister

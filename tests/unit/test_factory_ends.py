@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from kybra import Principal, ic
 
-from factory import api_custody, api_zones, context, control, creation, pool, retirement, settling
+from factory import api_battery, api_custody, api_zones, context, control, creation, pool, retirement, settling
 from factory.admins import FIRST_ADMIN
-from factory.children import CREATED, LIVE, RETIRED, RETIRING, SHARED, SOVEREIGN, Child
+from factory.children import CREATED, FUNDED, LIVE, RETIRED, RETIRING, SHARED, SOVEREIGN, SPONSORED, Child
 from factory.deposit_log import SETTLED
 from factory.deposits import transfer
 from factory.fuel import DELETED
@@ -134,6 +134,48 @@ def test_an_owner_who_came_by_a_transfer_whose_answer_was_lost_has_a_say_in_the_
     assert (child.stage, child.owners, platform.canisters[canister].status) == (LIVE, [OWNER], "running")
 
 
+@pytest.mark.parametrize("kind", ["managed", "shared", "sovereign"])
+def test_a_former_owner_who_passed_his_zone_on_hands_it_to_nobody(platform, kind):
+    canister = owned(platform, 1, T)
+    child = record(canister)
+    child.agreed = []
+    context.children.put(canister, child)
+    platform.canisters[canister].controllers = [FACTORY, OTHER]  # sold, and the factory has not read that yet
+    platform.caller_id = OWNER
+    offer = {"canister": as_candid(canister), "custody": {kind: None}, "owners": [as_candid(OWNER)]}
+    told = platform.start(api_custody.offer_custody(offer))
+    platform.settle()
+    assert "have yet to accept, as the zone is theirs by now" in told[0]["err"]
+    assert platform.canisters[canister].controllers == [FACTORY, OTHER]
+    assert record(canister).owners == [OTHER]
+    platform.caller_id = OTHER
+    told = platform.start(api_custody.accept_custody(offer))
+    while not told:
+        call = platform.open[0]
+        platform.answer(call, "Rejection code 5, no zone" if call.method == "refresh_controllers" else "ok")
+    assert told == [{"ok": None}], "with his word it is handed over"
+
+
+@pytest.mark.parametrize("was_owed", [True, False])
+def test_a_deposit_that_did_not_arrive_is_taken_off_what_is_owed_if_it_was_owed(platform, was_owed):
+    canister = owned(platform, 1, T)
+    child = record(canister)
+    child.funding = SPONSORED if was_owed else FUNDED
+    context.children.put(canister, child)
+    platform.start(transfer(canister, T, "asked"))
+    platform.answer(next_of(platform, "deposit_cycles"), "trap")
+    platform.pass_time(700)
+    platform.settle()
+    child = record(canister)
+    assert child.owed == (T if was_owed else 0)
+    child.owed = T
+    context.children.put(canister, child)
+    platform.caller_id = FIRST_ADMIN.bytes
+    (lost,) = context.deposit_log.page(None, 9)
+    assert api_battery.settle_deposit({"number": lost.number, "arrived": False, "reason": "it is gone"}) == {"ok": None}
+    assert record(canister).owed == (0 if was_owed else T)
+
+
 def test_a_zone_whose_end_has_begun_is_handed_to_nobody(platform):
     canister = owned(platform, 1, T)
     child = record(canister)
@@ -141,7 +183,7 @@ def test_a_zone_whose_end_has_begun_is_handed_to_nobody(platform):
     context.children.put(canister, child)
     handed = platform.start(control.hand_over(canister))
     assert (handed, platform.sent) == (["this zone is not live: it is retiring"], [])
-    platform.start(control.set_controllers(canister, [OWNER], False))
+    platform.start(control.set_controllers(canister, [OWNER]))
     platform.settle()
     assert platform.canisters[canister].controllers == [FACTORY, OWNER]
 
@@ -333,7 +375,7 @@ def test_an_ended_zone_is_read_no_more_and_takes_no_cycles(platform, monkeypatch
     monkeypatch.setattr(ic, "msg_cycles_available128", lambda: 5 * T)
     monkeypatch.setattr(ic, "msg_cycles_accept128", lambda amount: taken.append(amount) or amount)
     platform.caller_id = OTHER
-    for stage in (CREATED, RETIRING, RETIRED):
+    for stage in (RETIRING, RETIRED):
         child.stage = stage
         context.children.put(canister, child)
         assert "this zone is not live: it is" in api_custody.repay(as_candid(canister))["err"]
