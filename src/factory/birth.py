@@ -8,8 +8,23 @@ from kybra import ic
 from factory.children import MANAGED, MAX_CONTROLLERS, SOVEREIGN
 from factory.context import creation_rules
 from factory.principals import to_principals
-from factory.services import CanisterSettingsChange, ChildSettings
+from factory.services import CanisterSettingsChange, ChildStatus
 from factory.zones import Creation
+
+SET_BACK = (
+    "compute_allocation",
+    "memory_allocation",
+    "freezing_threshold",
+    "wasm_memory_limit",
+    "wasm_memory_threshold",
+    "minimum_incoming_canister_call_cycles",
+    "log_visibility",
+    "snapshot_visibility",
+    "status_visibility",
+)
+"""The settings of birth that are the same for every canister; the limit of reserved cycles follows what is reserved."""
+ALLOCATIONS = SET_BACK[:2]
+"""What is burnt for them whether it is used or not."""
 
 
 def birth_settings(controllers: list[bytes]) -> CanisterSettingsChange:
@@ -39,10 +54,34 @@ def settings_set_back(reserved: int) -> CanisterSettingsChange:
     return change
 
 
-def is_dearer(found: ChildSettings) -> bool:
-    """Whether a canister's settings cost more than those of birth."""
-    allocations = found["compute_allocation"] or found["memory_allocation"]
-    return bool(allocations) or found["freezing_threshold"] > creation_rules.figure("freezing_seconds")
+def strayed(found: ChildStatus) -> list[str]:
+    """The names of a canister's settings that are not those of birth, as far as the platform tells them."""
+    wanted, settings = settings_set_back(found["reserved_cycles"]), found["settings"]
+    names = [name for name in SET_BACK if settings[name] is not None and settings[name] != wanted[name]]
+    if not is_limit_fine(settings["reserved_cycles_limit"], found["reserved_cycles"]):
+        names.append("reserved_cycles_limit")
+    return names
+
+
+def is_limit_fine(limit: int, reserved: int) -> bool:
+    """Whether a limit of reserved cycles may stay: that of birth, or, where more is reserved, up to twice that.
+
+    What is reserved shrinks day by day: a limit that had to be exactly that would be set at each sweep.
+    """
+    least = creation_rules.figure("reserved_limit")
+    return least <= limit <= (least if reserved <= least else 2 * reserved)
+
+
+def last_settings(reserved: int) -> CanisterSettingsChange:
+    """The settings of a canister that is being ended: nobody but the factory controls it, and all its cycles may go.
+
+    All of birth are named: with a memory limit of its owners' no code can be installed, and with a price that they set
+    for calls it answers none.
+    """
+    change = settings_set_back(reserved)
+    change["controllers"] = to_principals([ic.id().bytes])
+    change["freezing_threshold"] = 0
+    return change
 
 
 def only_controllers(controllers: list[bytes]) -> CanisterSettingsChange:

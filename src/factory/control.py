@@ -5,15 +5,28 @@ Flows: read who controls it, set what differs. Not for who may want that (`custo
 
 from kybra import Async, ic, text, void
 
-from factory.birth import birth_settings, controllers_of, is_dearer, only_controllers, settings_set_back
+from canister_kit.in_flight import SECOND
+from factory.birth import (
+    ALLOCATIONS,
+    birth_settings,
+    controllers_of,
+    only_controllers,
+    settings_set_back,
+    strayed,
+)
 from factory.children import ENDING, LIVE, MANAGED
 from factory.context import audit, children, open_calls, releases
 from factory.custody import awaited, debt_fault, live_fault
 from factory.examination import examine
+from factory.lately import is_first
 from factory.marks import change_fault, custody_fault, custody_key, retirement_fault
+from factory.policy import DAY
 from factory.principals import to_principal, to_text
 from factory.services import CanisterSettingsChange, ChildStatus, management
 from factory.zone_services import ZoneService
+
+told: dict[bytes, int] = {}
+"""When the audit log was told last that a child's settings were set back, or were not: once a day is enough."""
 
 
 def set_controllers(canister: bytes, wanted: list[bytes]) -> Async[text]:
@@ -45,20 +58,23 @@ def change_settings(canister: bytes, settings: CanisterSettingsChange) -> Async[
 
 
 def set_back(canister: bytes, found: ChildStatus) -> Async[bool]:
-    """Sets the settings of a child back that the factory alone controls, if they cost more than those of birth.
+    """Sets the settings of a child back that the factory alone controls, if they are not those of birth.
 
-    Its owners set them before they gave it up, on the platform and not through here. True when that was tried.
+    Its owners set them before they gave it up, on the platform and not through here. True when it burns less from now
+    on than was read of it.
     """
     child = children.get(canister)
-    if child is None or child.stage != LIVE or child.controllers != [ic.id().bytes] or not is_dearer(found["settings"]):
+    if child is None or child.stage != LIVE or child.controllers != [ic.id().bytes]:
         return False
-    if custody_fault(canister) or retirement_fault(canister):
+    names = strayed(found)
+    if not names or custody_fault(canister) or retirement_fault(canister):
         return False
     fault = yield change_settings(canister, settings_set_back(found["reserved_cycles"]))
-    names = ("compute_allocation", "memory_allocation", "freezing_threshold")
-    details = ", ".join([f"{name} {found['settings'][name]}" for name in names])
-    audit.record(ic.time(), ic.id().bytes, "set_settings_back", canister, fault or details)
-    return True
+    values = [(name, found["settings"][name]) for name in names]
+    details = fault or ", ".join([f"{name} {next(iter(v)) if isinstance(v, dict) else v}" for name, v in values])
+    if is_first(told, bytes([fault == ""]) + canister, DAY * SECOND, ic.time()):
+        audit.record(ic.time(), ic.id().bytes, "set_settings_back", canister, details)
+    return not fault and any(name in names for name in ALLOCATIONS)
 
 
 def tell_controllers(canister: bytes) -> Async[void]:

@@ -1,6 +1,7 @@
 """The management canister, as far as the factory uses it (IC interface specification, "The IC management canister").
 
-Declarations only. Replies name just the fields that are read: Candid lets the rest go.
+Declarations only. Replies name just the fields that are read: Candid lets the rest go. Settings that not every platform
+tells are optional.
 """
 
 from kybra import Opt, Principal, Record, Service, Variant, Vec, blob, nat, nat64, null, service_update, void
@@ -11,6 +12,7 @@ from canister_kit.status import CanisterIdRecord
 class Visibility(Variant, total=False):
     controllers: null
     public: null
+    allowed_viewers: Vec[Principal]
 
 
 class CanisterSettingsChange(Record):
@@ -94,7 +96,11 @@ class ChildSettings(Record):
     freezing_threshold: nat
     reserved_cycles_limit: nat
     wasm_memory_limit: nat
+    wasm_memory_threshold: Opt[nat]
+    minimum_incoming_canister_call_cycles: Opt[nat]
     log_visibility: Opt[Visibility]
+    snapshot_visibility: Opt[Visibility]
+    status_visibility: Opt[Visibility]
 
 
 class ChildQueryStats(Record):

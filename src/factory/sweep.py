@@ -148,9 +148,9 @@ def look_at(canister: bytes) -> Async[void]:
         yield look_why(canister, answer.Err)
         return
     reading, burn = keep_reading(canister, answer.Ok)
-    # What it is read to burn is wrong when its settings change: it is filled by the next sweep.
-    is_set_back = yield set_back(canister, answer.Ok)
-    if not is_set_back:
+    # What was read of its burn is wrong when allocations went: it is filled by the next sweep.
+    burns_less = yield set_back(canister, answer.Ok)
+    if not burns_less:
         yield refill_if_low(canister, reading, burn)
     runway = fuel.get(canister).runway(burn)
     is_low = runway is not None and runway < policy.get("alert_days") * DAY

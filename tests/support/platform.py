@@ -22,6 +22,21 @@ DAY = 86_400
 FACTORY = bytes(8) + b"\x01\x01"
 
 
+BORN = {
+    "compute_allocation": 0,
+    "memory_allocation": 0,
+    "freezing_threshold": 30 * DAY,
+    "reserved_cycles_limit": 1_000_000_000_000,
+    "wasm_memory_limit": 2**30,
+    "wasm_memory_threshold": 0,
+    "minimum_incoming_canister_call_cycles": 0,
+    "log_visibility": {"controllers": None},
+    "snapshot_visibility": {"controllers": None},
+    "status_visibility": {"controllers": None},
+}
+"""The settings that zones are born with, beside their controllers."""
+
+
 class Canister:
     """A simulated canister."""
 
@@ -32,7 +47,8 @@ class Canister:
         self.controllers = controllers
         self.status = "running"
         self.exists = True
-        self.settings = {"compute_allocation": 0, "memory_allocation": 0, "freezing_threshold": 30 * DAY}
+        self.settings: dict[str, Any] = dict(BORN)
+        self.reserved = 0
         self.given_back = 0
         """What it says that it gave back, once it runs the code for that."""
         self.returns_to = b""
@@ -256,6 +272,8 @@ class Platform:
         """What the program answers that gives cycles back, if the factory put it there: else its owners' wrote it."""
         if canister.module_hash != RETURNER_HASH or canister.status != "running":
             return _err("Rejection code 5, it does not answer")
+        if canister.settings["minimum_incoming_canister_call_cycles"]:
+            return _err("Rejection code 4, it takes calls with more cycles only")
         if canister.returns_to == FACTORY:
             canister.given_back += canister.balance
             self.balance += canister.balance
@@ -270,12 +288,17 @@ class Platform:
             canister.status = "running"
         elif call.method == "update_settings":
             change = call.args["settings"]
+            limit = change["reserved_cycles_limit"]
+            if limit is not None and limit < canister.reserved:
+                return _err("Rejection code 5, the limit is below what is reserved")
             if change["controllers"] is not None:
                 canister.controllers = [one.bytes for one in change["controllers"]]
             canister.settings = {
                 name: value if change[name] is None else change[name] for name, value in canister.settings.items()
             }
         elif call.method == "install_code":
+            if canister.settings["wasm_memory_limit"] < 2**16:
+                return _err("Rejection code 5, the Wasm memory limit is exceeded")
             canister.module_hash = hashlib.sha256(call.args["wasm_module"]).digest()
             canister.returns_to, canister.given_back = FACTORY, 0
         else:
@@ -296,7 +319,7 @@ class Platform:
             "module_hash": canister.module_hash or None,
             "memory_size": 1_000_000,
             "cycles": canister.balance,
-            "reserved_cycles": 0,
+            "reserved_cycles": canister.reserved,
             "idle_cycles_burned_per_day": canister.burn // 2,
         }
 

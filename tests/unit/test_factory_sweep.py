@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from typing import Any
 
 import kybra
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory import api_battery, api_fleet, context, examination, marks, reconciling, retirement, sweep
+from factory import api_battery, api_fleet, context, control, examination, marks, reconciling, retirement, sweep
 from factory.children import LIVE, Child
 from factory.deposit_log import FAILED, SETTLED, Deposit
 from factory.deposit_log import UNKNOWN as UNSETTLED
@@ -18,7 +19,7 @@ from factory.deposits import deposit, refill, transfer
 from factory.fuel import DELETED, RUNNING, STOPPED, UNCONTROLLED
 from factory.fuel import UNREACHABLE as LOST
 from factory.principals import to_principal
-from tests.support.platform import DAY, FACTORY, SECOND, Canister, Platform
+from tests.support.platform import BORN, DAY, FACTORY, SECOND, Canister, Platform
 
 T = 1_000_000_000_000
 G = 1_000_000_000
@@ -43,7 +44,8 @@ def platform(monkeypatch) -> Platform:
 
 def stand(patch: pytest.MonkeyPatch, balance: int = 100 * T) -> Platform:
     """A factory that has just been installed, with one release."""
-    for thing in (context.open_calls._started, context.sweeps._open, context.policy._read, examination.looks):
+    looks = (examination.looks, control.told)
+    for thing in (context.open_calls._started, context.sweeps._open, context.policy._read, *looks):
         thing.clear()
     context.children._order._keys = context.battery._order._keys = context.alerts._open_numbers = None
     context.sweeps._first = []
@@ -123,9 +125,9 @@ def test_the_timer_refills_a_child_that_runs_low_and_leaves_the_others_alone(pla
 def test_what_owners_left_of_a_zone_that_they_gave_up_is_set_back_before_it_is_filled(platform):
     zone = add_child(platform, 1, 600 * G)
     canister = platform.canisters[zone]
-    canister.settings = {"compute_allocation": 2, "memory_allocation": 2**30, "freezing_threshold": 10**12}
+    canister.settings.update({"compute_allocation": 2, "memory_allocation": 2**30, "freezing_threshold": 10**12})
     sweep_now(platform)
-    assert canister.settings == {"compute_allocation": 0, "memory_allocation": 0, "freezing_threshold": 30 * DAY}
+    assert canister.settings == BORN
     assert canister.controllers == [FACTORY]
     assert canister.balance < 600 * G
     (act,) = context.audit.page(9, 9)
@@ -136,6 +138,74 @@ def test_what_owners_left_of_a_zone_that_they_gave_up_is_set_back_before_it_is_f
     assert 1_490 * G < canister.balance <= 1_500 * G
     assert [call.method for call in platform.sent].count("update_settings") == 1
     balanced(platform)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("wasm_memory_limit", 1, "1"),
+        ("wasm_memory_threshold", 7, "7"),
+        ("minimum_incoming_canister_call_cycles", 1, "1"),
+        ("reserved_cycles_limit", 0, "0"),
+        ("reserved_cycles_limit", 5 * T, str(5 * T)),
+        ("freezing_threshold", 0, "0"),
+        ("log_visibility", {"public": None}, "public"),
+        ("snapshot_visibility", {"allowed_viewers": []}, "allowed_viewers"),
+        ("status_visibility", {"public": None}, "public"),
+    ],
+)
+def test_each_setting_of_a_zone_that_owners_gave_up_becomes_that_of_birth_again(platform, name, value, told):
+    zone = add_child(platform, 1, 600 * G)
+    canister = platform.canisters[zone]
+    canister.settings[name] = value
+    sweep_now(platform)
+    assert canister.settings == BORN
+    assert [act.details for act in context.audit.page(9, 9)] == [f"{name} {told}"]
+    # No allocation went, so that what was read of its burn holds.
+    assert canister.balance > 1_400 * G
+    sweep_now(platform)
+    assert [call.method for call in platform.sent].count("update_settings") == 1
+
+
+def test_a_setting_that_the_platform_does_not_tell_is_not_set_back(platform):
+    zone = add_child(platform, 1, 2 * T)
+    for name in ("wasm_memory_threshold", "minimum_incoming_canister_call_cycles", "status_visibility"):
+        platform.canisters[zone].settings[name] = None
+    sweep_now(platform)
+    assert "update_settings" not in [call.method for call in platform.sent]
+
+
+def test_a_limit_of_reserved_cycles_follows_what_is_reserved_in_few_steps(platform):
+    zone = add_child(platform, 1, 2 * T)
+    canister = platform.canisters[zone]
+    canister.settings["reserved_cycles_limit"], canister.reserved = 50 * T, 4 * T
+    for _ in range(40):
+        sweep_now(platform)
+        assert canister.settings["reserved_cycles_limit"] >= canister.reserved
+        canister.reserved -= 100 * G
+    assert canister.settings == BORN
+    assert [call.method for call in platform.sent].count("update_settings") == 3
+
+
+def test_a_zone_whose_settings_cannot_be_set_back_is_filled_and_that_is_told_once_a_day(platform):
+    zone = add_child(platform, 1, 600 * G)
+    canister = platform.canisters[zone]
+    canister.settings["compute_allocation"] = 2
+    for _ in range(9):
+        platform.pass_time(context.policy.get("sweep_seconds"))
+        while platform.open or any(timer[0] <= platform.now for timer in platform.timers):
+            while platform.open:
+                call = platform.open[0]
+                platform.answer(call, OVERLOADED if call.method == "update_settings" else "ok")
+            platform.fire()
+    assert canister.balance > 1_400 * G
+    assert [call.method for call in platform.sent].count("update_settings") == 9
+    acts = context.audit.page(99, 99)
+    assert [OVERLOADED in act.details for act in acts] == [True] * 3
+    assert min(newer.time - older.time for newer, older in itertools.pairwise(acts)) >= DAY * SECOND
+    sweep_now(platform)
+    assert canister.settings == BORN
+    assert context.audit.page(99, 1)[0].details == "compute_allocation 2"
 
 
 @pytest.mark.parametrize("fault", ["shared", "handed over", "retired"])
