@@ -144,7 +144,7 @@ def refresh_custody(canister: Principal) -> Async[AckResult]:
     key = b"info" + canister.bytes
     if open_calls.running(key, ic.time()):
         return {"err": "this zone is being read: ask again in a few seconds"}
-    if not may_look(canister.bytes):
+    if not may_look(canister.bytes, b"refresh"):
         return {"err": LOOKED_AT}
     open_calls.start(key, ic.time())
     fault = yield examine(canister.bytes)
@@ -183,7 +183,7 @@ def retire_child(canister: Principal, repeated: text) -> Async[RetireResult]:
     if is_doubtful:
         if missing and not is_admin and caller != child.creator:
             return {"err": missing}
-        if not may_look(canister.bytes):
+        if not may_look(canister.bytes, b"retire"):
             return {"err": missing or LOOKED_AT}
     recovered, fault = yield retire(canister.bytes)
     if is_doubtful and missing and not is_admin and not fault:

@@ -3,6 +3,7 @@
 from kybra import Async, Manual, Principal, blob, ic, text, update, void
 
 from factory.context import children, note, open_calls, require_admin, require_admin_with_code
+from factory.custody import live_fault
 from factory.examination import examine_controlled
 from factory.install_flow import choose, code_fault, install, upgrade
 from factory.marks import change_fault, retirement_fault
@@ -47,19 +48,26 @@ def reinstall_code(canister_id: Principal, again: text, wasm_module: blob, arg: 
 
 @update(guard=require_admin)
 def start_canister(canister_id: Principal) -> Async[Manual[void]]:
-    """Starts a child."""
+    """Starts a child that is live."""
     key = b"start" + canister_id.bytes
     open_calls.start(key, ic.time())
-    fault = change_fault(canister_id.bytes)
+    fault = start_fault(canister_id.bytes)
     if not fault:
         fault = yield examine_controlled(canister_id.bytes)
-        fault = fault or change_fault(canister_id.bytes) or retirement_fault(canister_id.bytes)
+        fault = fault or start_fault(canister_id.bytes)
     if not fault:
         note("start_canister", canister_id.bytes)
         started = yield management.start_canister({"canister_id": canister_id})
         fault = started.Err or ""
     open_calls.finish(key)
     answer(fault)
+
+
+def start_fault(canister: bytes) -> str:
+    """Why a child may not be started, or ""; of one whose end has begun anybody could have the cycles sent back."""
+    child = children.get(canister)
+    fault = "" if child is None else live_fault(child)
+    return fault or change_fault(canister) or retirement_fault(canister)
 
 
 @update(guard=require_admin)

@@ -8,24 +8,22 @@ from kybra import Async, ic, text
 from canister_kit.in_flight import SECOND
 from factory.context import battery, children, fuel
 from factory.fuel import DELETED, UNKNOWN
+from factory.lately import is_first
 from factory.principals import to_principal, to_text
 from factory.services import management
 
 LOOK_INTERVAL = 60 * SECOND
 
 looks: dict[bytes, int] = {}
-"""When somebody last had a child looked at who may do that as often as he likes: each look costs the factory cycles."""
+"""When a child was last looked at for those who may ask for it as often as they like: each look costs cycles."""
 
 
-def may_look(canister: bytes) -> bool:
-    """Whether a child may be looked at because somebody asks for it: once a minute, whatever came of the last time."""
-    now = ic.time()
-    for known in [known for known, at in looks.items() if now - at >= LOOK_INTERVAL]:
-        del looks[known]
-    if canister in looks:
-        return False
-    looks[canister] = now
-    return True
+def may_look(canister: bytes, purpose: bytes) -> bool:
+    """Whether a child may be looked at because somebody asks for it: once a minute, whatever came of the last time.
+
+    For each purpose, so that who may have one thing only cannot keep others from another.
+    """
+    return is_first(looks, purpose + canister, LOOK_INTERVAL, ic.time())
 
 
 def is_gone(fault: str) -> bool:

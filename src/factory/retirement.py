@@ -10,7 +10,7 @@ an argument of theirs. Nothing is deleted before what it gave back is in the boo
 from kybra import Async, Tuple, ic, nat, text
 
 from canister_kit.status import CanisterIdRecord
-from factory.birth import only_controllers
+from factory.birth import last_settings
 from factory.children import CREATED, ENDING, LIVE, RETIRED, RETIRING, Child
 from factory.context import (
     alerts,
@@ -37,7 +37,7 @@ from factory.marks import (
 )
 from factory.principals import to_principal, to_text
 from factory.returner import RETURNER_HASH, RETURNER_WASM, ReturnerService
-from factory.services import CanisterSettingsChange, management
+from factory.services import ChildStatus, management
 
 MAX_CANDIDATES = 1_000
 
@@ -57,8 +57,9 @@ def retire(canister: bytes) -> Async[Retired]:
     open_calls.start(key, ic.time())
     fault = yield examine_controlled(canister)
     child = children.get(canister)
-    if is_gone(fault):
-        fault = ""
+    if child is not None and is_gone(fault):
+        # A change of its code, which began meanwhile, ends by itself; of the others each could bring something back.
+        fault = upheld_fault(canister, child)
     elif child is not None:
         take_back(canister)
         # Whose word it takes is what the platform says now.
@@ -74,7 +75,12 @@ def retire(canister: bytes) -> Async[Retired]:
 
 def busy_fault(canister: bytes, child: Child) -> str:
     """What else is being done to a child, or ""."""
-    return deposit_fault(canister) or change_fault(canister) or custody_fault(canister) or creation_fault(child)
+    return change_fault(canister) or upheld_fault(canister, child)
+
+
+def upheld_fault(canister: bytes, child: Child) -> str:
+    """What is being done to a child that its end waits for even when its canister is gone, or ""."""
+    return deposit_fault(canister) or custody_fault(canister) or creation_fault(child)
 
 
 def begin(canister: bytes) -> None:
@@ -117,7 +123,7 @@ def empty_and_delete(canister: bytes) -> Async[text]:
     most = deposit_log.held(canister) + held if is_ready else held
     # What holds less is deleted with what it has.
     if not is_ready and held >= LEAST_CYCLES:
-        fault = yield prepare(canister, held)
+        fault = yield prepare(canister, answer.Ok)
         if fault:
             return fault
         is_ready = True
@@ -129,12 +135,13 @@ def empty_and_delete(canister: bytes) -> Async[text]:
     return "" if answer.Err is None else f"deleting {to_text(canister)} failed: {answer.Err}"
 
 
-def prepare(canister: bytes, held: int) -> Async[text]:
+def prepare(canister: bytes, found: ChildStatus) -> Async[text]:
     """Puts code on a stopped child that does nothing but give its cycles back; nobody else may change that any more."""
-    answer = yield management.update_settings({"canister_id": to_principal(canister), "settings": last_settings()})
+    settings = last_settings(found["reserved_cycles"])
+    answer = yield management.update_settings({"canister_id": to_principal(canister), "settings": settings})
     if answer.Err is not None:
-        return f"setting the freezing threshold of {to_text(canister)} failed: {answer.Err}"
-    deposit_log.hold(canister, held)
+        return f"changing the settings of {to_text(canister)} failed: {answer.Err}"
+    deposit_log.hold(canister, found["cycles"])
     answer = yield management.install_code(
         {
             "mode": {"reinstall": None},
@@ -165,13 +172,6 @@ def give_back(canister: bytes, most: int) -> Async[text]:
         deposit_log.give_back(canister, int.from_bytes(answer.Ok, "little"), most, ic.time())
     answer = yield management.stop_canister(this)
     return fault or ("" if answer.Err is None else f"stopping {to_text(canister)} failed: {answer.Err}")
-
-
-def last_settings() -> CanisterSettingsChange:
-    """The factory alone controls it, and all its cycles may go."""
-    change = only_controllers([ic.id().bytes])
-    change["freezing_threshold"] = 0
-    return change
 
 
 def end(canister: bytes) -> None:

@@ -337,6 +337,23 @@ def test_a_retirement_that_stopped_half_way_is_taken_up(factory, zone):
     assert factory.call("get_zone", zone)["stage"] == ("retired", None)
 
 
+@pytest.mark.parametrize("setting", ["wasm_memory_limit", "minimum_incoming_canister_call_cycles"])
+@pytest.mark.parametrize("leaves", [False, True], ids=["he stays", "he leaves first"])
+def test_no_setting_of_an_owners_keeps_a_zone_from_its_end(factory, setting, leaves):
+    network, asked = factory.network, wish(owners=[member(1).bytes], custody=("shared", None))
+    zone = Principal(Wallet(network, factory).call("create_zone", asked, cycles=3 * T)[1]["canister"])
+    born = network.canister_status(zone, sender=factory.id)["settings"][setting]
+    network.update_settings(zone, sender=member(1), **{setting: 1})
+    if leaves:
+        network.update_settings(zone, sender=member(1), controllers=[factory.id])
+        network.advance(21_700)
+        network.tick(20)
+        assert network.canister_status(zone, sender=factory.id)["settings"][setting] == born
+    label, recovered = factory.call("retire_child", zone.bytes, text_of(zone.bytes), sender=member(1))
+    assert (label, recovered > 1.3 * T) == ("ok", True), recovered
+    assert not network.exists(zone)
+
+
 @pytest.mark.parametrize("leaves", [False, True], ids=["he stays", "he leaves first"])
 def test_an_owner_who_installs_the_code_that_gives_cycles_back_himself_is_not_believed(factory, leaves):
     network = factory.network

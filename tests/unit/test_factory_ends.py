@@ -8,13 +8,24 @@ from typing import Any
 import pytest
 from kybra import Principal, ic
 
-from factory import api_battery, api_custody, api_zones, context, control, creation, pool, retirement, settling
+from factory import (
+    api_battery,
+    api_custody,
+    api_install,
+    api_zones,
+    context,
+    control,
+    creation,
+    pool,
+    retirement,
+    settling,
+)
 from factory.admins import FIRST_ADMIN
 from factory.children import CREATED, FUNDED, LIVE, RETIRED, RETIRING, SHARED, SOVEREIGN, SPONSORED, Child
 from factory.deposit_log import SETTLED
 from factory.deposits import transfer
 from factory.fuel import DELETED
-from factory.marks import deposit_key
+from factory.marks import custody_key, deposit_key
 from factory.returner import RETURNER_HASH
 from factory.zones import INSTALLED, Creation, zone_key
 from factory.zones import LIVE as ZONE_LIVE
@@ -107,6 +118,68 @@ def test_no_more_is_believed_of_what_came_back_than_there_was(platform):
     platform.answer(call)
     platform.settle()
     assert returned() == T
+
+
+@pytest.mark.parametrize("name", ["wasm_memory_limit", "minimum_incoming_canister_call_cycles"])
+@pytest.mark.parametrize("reserved", [0, 3 * T])
+def test_no_setting_that_owners_leave_keeps_a_zone_from_its_end(platform, name, reserved):
+    canister = owned(platform, 1, T)
+    platform.canisters[canister].settings.update({name: 1, "reserved_cycles_limit": reserved})
+    platform.canisters[canister].reserved = reserved
+    ended = platform.start(retirement.retire(canister))
+    platform.settle()
+    assert (ended, record(canister).stage) == ([(T, "")], RETIRED)
+    assert platform.canisters[canister].settings["freezing_threshold"] == 0
+    conserved(platform)
+
+
+@pytest.mark.parametrize("stage", [CREATED, RETIRING, RETIRED])
+def test_an_admin_starts_only_zones_that_are_live(platform, monkeypatch, stage):
+    refusals: list[str] = []
+    monkeypatch.setattr(ic, "reject", refusals.append)
+    canister = owned(platform, 1, T)
+    child = record(canister)
+    child.stage = stage
+    context.children.put(canister, child)
+    platform.canisters[canister].status = "stopped"
+    platform.start(api_install.start_canister(as_candid(canister)))
+    platform.settle()
+    assert (len(refusals), "this zone is not live: it is" in refusals[0]) == (1, True)
+    assert platform.canisters[canister].status == "stopped"
+
+
+def test_an_admin_does_not_start_what_gives_the_cycles_of_a_zone_back(platform, monkeypatch):
+    refusals: list[str] = []
+    monkeypatch.setattr(ic, "reject", refusals.append)
+    canister = owned(platform, 1, T)
+    platform.start(retirement.retire(canister))
+    platform.answer(next_of(platform, "install_code"), "trap")
+    context.open_calls._started.clear()
+    platform.start(api_install.start_canister(as_candid(canister)))
+    platform.settle()
+    assert refusals == ["this zone is not live: it is retiring"]
+    assert platform.canisters[canister].status == "stopped"
+
+
+@pytest.mark.parametrize("began", ["creation", "transfer", "deposit"])
+def test_the_end_of_a_zone_that_is_gone_waits_for_what_could_bring_something_back(platform, began):
+    canister = add_child(platform, 1, T)
+    child = record(canister)
+    platform.canisters[canister].exists = False
+    ended = platform.start(retirement.retire(canister))
+    key = {
+        "creation": zone_key(child.creator, child.zone_id),
+        "transfer": custody_key(canister),
+        "deposit": deposit_key(canister),
+    }[began]
+    context.open_calls.start(key, platform.now)
+    platform.settle()
+    assert "ask again" in ended[0][1]
+    assert record(canister).stage == LIVE
+    context.open_calls.finish(key)
+    ended = platform.start(retirement.retire(canister))
+    platform.settle()
+    assert (ended, record(canister).stage) == ([(0, "")], RETIRED)
 
 
 def creation_of(platform: Platform, canister: bytes, stage: int, **others: Any) -> Creation:
@@ -351,6 +424,18 @@ def refresh(platform: Platform, canister: bytes) -> dict[str, Any]:
     answer = platform.start(api_custody.refresh_custody(as_candid(canister)))
     platform.settle()
     return answer[0]
+
+
+def test_a_stranger_who_has_a_zone_read_does_not_keep_its_creator_from_ending_it(platform):
+    canister = add_child(platform, 1, T, controllers=[FACTORY, OWNER])
+    child = record(canister)
+    child.owners, child.controllers, child.creator = [OWNER], [FACTORY, OWNER], CREATOR
+    context.children.put(canister, child)
+    platform.canisters[canister].exists = False
+    platform.pass_time(120)
+    platform.caller_id = OTHER
+    assert "not found" in refresh(platform, canister)["err"]
+    assert ask_to_retire(platform, canister, CREATOR) == {"ok": 0}
 
 
 @pytest.mark.parametrize("is_deleted", [False, True])
