@@ -12,7 +12,7 @@ from canister_kit.in_flight import LOST_AFTER
 from factory.alerts import FOREIGN_CODE, QUOTA_REACHED
 from factory.battery import Refusal
 from factory.children import Child
-from factory.context import alerts, battery, children, deposit_log, open_calls, policy, releases
+from factory.context import alerts, battery, children, deposit_log, fuel, open_calls, policy, releases
 from factory.custody import live_fault
 from factory.examination import examine, examine_controlled
 from factory.marks import custody_fault, deposit_fault, deposit_key
@@ -106,6 +106,8 @@ def examine_and_pay(canister: bytes, requested: int, reason: str) -> Async[Trans
     report_quotas(canister, "")
     charged = children.charge(canister, grant.amount)
     number = deposit_log.begin(canister, grant.amount, reason, ic.time(), charged > 0)
+    if is_granted:
+        fuel.allowance_paid(canister, ic.time())
     call = management.deposit_cycles({"canister_id": to_principal(canister)}).with_cycles128(grant.amount)
     answer = yield call
     refunded = came_back(grant.amount, answer.Err)

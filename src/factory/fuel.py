@@ -97,6 +97,12 @@ class FuelStore:
         """Drops what was read of a child that has ended."""
         self._fuel.remove(canister)
 
+    def allowance_paid(self, canister: bytes, now: int) -> None:
+        """Keeps when the allowance of a child was paid last, as it is about to be."""
+        fuel = self.get(canister)
+        fuel.allowance_at = now
+        self.put(canister, fuel)
+
     def set_state(self, canister: bytes, state: int) -> Fuel:
         """Keeps that a child could not be read, and why; its last figures stay with their time."""
         fuel = self.get(canister)

@@ -248,11 +248,9 @@ def look_from_afar(canister: bytes) -> Async[void]:
 def pay_allowance(canister: bytes) -> Async[void]:
     """Pays a child its allowance when it is due; one whose answer is lost counts as paid, as it does in the books."""
     reading = fuel.get(canister)
-    before, now = reading.allowance_at, ic.time()
-    if not reading.allowance or now - before < DAY * SECOND:
+    before = reading.allowance_at
+    if not reading.allowance or ic.time() - before < DAY * SECOND:
         return
-    reading.allowance_at = now
-    fuel.put(canister, reading)
     amount, _ = yield deposit(canister, reading.allowance, ALLOWANCE)
     if amount:
         sweeps.count_deposit(amount)
