@@ -88,6 +88,20 @@ def zone_of(factory: Actor, zone_build: Built, zone_id: str, custody: str = "sha
     return Actor(factory.network, Principal(made["canister"]), zone_build.did)
 
 
+def publish_agreed(factory: Actor, zone: Actor, wasm: bytes) -> bytes:
+    """Makes a Wasm release 1001, to which OWNER agrees for a shared zone; returns its hash."""
+    digest = publish(factory, wasm, 1001)
+    assert factory.call("accept_release", zone.id.bytes, 1001, sender=OWNER) == ("ok", None)
+    return digest
+
+
+def roll_out_until(hold: Hold, factory: Actor) -> None:
+    """Begins the first rollout and lets time pass until the call is held back."""
+    assert factory.call("start_rollout", PLAN, sender=TEAM) == ("ok", 1)
+    while not hold.struck:
+        factory.network.advance(SECONDS)
+
+
 def change_of(factory: Actor, zone: Actor) -> dict[str, Any]:
     """What came of a zone's change."""
     return factory.call("get_code_change", zone.id.bytes)
@@ -122,13 +136,10 @@ def test_what_an_owner_did_before_an_installation_or_a_going_back_stands(
     fault: str,
 ):
     zone = zone_of(factory, zone_build, WORKS if moment == "install" else FAILS)
-    publish(factory, next_release, 1001)
-    assert factory.call("accept_release", zone.id.bytes, 1001, sender=OWNER) == ("ok", None)
+    publish_agreed(factory, zone, next_release)
     before = {"install": ["take_canister_snapshot"], "load": ["stop_canister", "stop_canister"]}
     hold = Hold(network, factory, *before[moment], "canister_info")
-    assert factory.call("start_rollout", PLAN, sender=TEAM) == ("ok", 1)
-    while not hold.struck:
-        network.advance(SECONDS)
+    roll_out_until(hold, factory)
     account = network.ic.canisters[zone.id.bytes]
     assert account.status is Status.STOPPED
     other = packed_anew(zone_build.wasm, 3)
@@ -186,12 +197,9 @@ def test_a_snapshot_that_a_change_left_gives_way_to_that_of_the_next(
     network: InProcess, factory: Actor, zone_build: Built, next_release: bytes, is_deleted: bool
 ):
     zone = zone_of(factory, zone_build, FAILS)
-    digest = publish(factory, next_release, 1001)
-    assert factory.call("accept_release", zone.id.bytes, 1001, sender=OWNER) == ("ok", None)
+    digest = publish_agreed(factory, zone, next_release)
     hold = Hold(network, factory, "stop_canister", "stop_canister", "canister_info")
-    assert factory.call("start_rollout", PLAN, sender=TEAM) == ("ok", 1)
-    while not hold.struck:
-        network.advance(SECONDS)
+    roll_out_until(hold, factory)
     installs_another(zone, packed_anew(zone_build.wasm, 3))
     hold.release()
     assert outcomes(run(factory), {"zone": zone}) == {"zone": "failed"}
@@ -276,12 +284,9 @@ def test_code_that_an_owner_put_on_a_shared_zone_meanwhile_is_asked_nothing(
     network: InProcess, factory: Actor, zone_build: Built, next_release: bytes, before: list[str], asked: list[str]
 ):
     zone = zone_of(factory, zone_build, WORKS)
-    publish(factory, next_release, 1001)
-    assert factory.call("accept_release", zone.id.bytes, 1001, sender=OWNER) == ("ok", None)
+    publish_agreed(factory, zone, next_release)
     hold = Hold(network, factory, *before, "canister_info")
-    assert factory.call("start_rollout", PLAN, sender=TEAM) == ("ok", 1)
-    while not hold.struck:
-        network.advance(SECONDS)
+    roll_out_until(hold, factory)
     installs_another(zone, packed_anew(zone_build.wasm, 3))
     hold.release()
     assert outcomes(run(factory), {"zone": zone}) == {"zone": "failed"}
@@ -316,8 +321,7 @@ def test_a_shared_zone_that_its_owner_stopped_is_left_alone(
     network: InProcess, factory: Actor, zone_build: Built, next_release: bytes
 ):
     zone = zone_of(factory, zone_build, WORKS)
-    publish(factory, next_release, 1001)
-    assert factory.call("accept_release", zone.id.bytes, 1001, sender=OWNER) == ("ok", None)
+    publish_agreed(factory, zone, next_release)
     network.stop(zone.id, sender=OWNER)
     assert factory.call("start_rollout", PLAN, sender=TEAM) == ("ok", 1)
     told = run(factory)
@@ -331,8 +335,7 @@ def test_a_zone_that_its_owner_keeps_closed_is_busy_and_another_is_the_canary(
 ):
     zone = zone_of(factory, zone_build, WORKS)
     others = {end: zone_of(factory, zone_build, ZONE_ID + end, "managed") for end in "b2"}
-    publish(factory, next_release, 1001)
-    assert factory.call("accept_release", zone.id.bytes, 1001, sender=OWNER) == ("ok", None)
+    publish_agreed(factory, zone, next_release)
     zone.call("refresh_controllers", sender=OWNER)
     closed = {"on": True, "restoring": False}
     assert zone.call("set_maintenance", closed, sender=OWNER)[0] == "ok"
