@@ -154,8 +154,9 @@ def child_fuel(canister: bytes, child: Child) -> ChildFuel:
     burn = child_burn(samples, canister, reading.read_at // SECOND)
     runway = reading.runway(max(reading.idle_burn, burn.recent or 0))
     used = limit = ends_at = 0
-    is_fuelled = battery.is_child(canister) and battery.is_fuelled(canister)
+    is_fuelled = False
     if battery.is_child(canister):
+        is_fuelled = battery.is_fuelled(canister)
         quota = battery.quota(canister, is_shared(child))
         quota.turn(ic.time())
         used, limit, ends_at = quota.used, quota.limit, quota.ends_at

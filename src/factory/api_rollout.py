@@ -91,8 +91,7 @@ def resume_rollout() -> AckResult:
     rollout = rollouts.last()
     if rollout is None or rollout.state not in (PAUSED, DONE):
         return {"err": "no rollout is paused or done"}
-    found = releases.with_version(rollout.version)
-    if found is None or not found[1].is_kept():
+    if not releases.is_kept(rollout.wasm_hash):
         return {"err": f"the code of release {rollout.version} is not kept any more"}
     rollout.resume()
     rollouts.put(rollout)

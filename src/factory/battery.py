@@ -3,8 +3,7 @@
 Pure. The rules and their order are the wire contract's; a grant is reserved in both quotas before the deposit is made
 and what does not arrive is given back. Limits of children are the policy's: a child that others than the factory
 control has a smaller one, because they can take out what they want. What it got in one custody does not count in the
-other. Amounts in cycles, times in ns, principals in
-bytes.
+other. Amounts in cycles, times in ns, principals in bytes.
 
     settings "aggregate"  quota of all children together (see `quota`)
     settings "own"        u128 idle burn a day | u64 freezing threshold (s) | u128 measured burn a day | u64 read at

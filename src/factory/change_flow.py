@@ -25,8 +25,6 @@ TRANSIENT = ("Rejection code 1,", "Rejection code 2,")
 TRAPPED = "Rejection code 5,"
 PASSING = (steps.EXAMINE, steps.FUEL, steps.FLAG, steps.MEASURE, steps.CHECK, steps.HOLD)
 """Steps that wait and try again when the network was at fault: the child answers its members meanwhile."""
-
-
 NOT_STOPPED = "it was started, or lost sight of, while it stopped"
 cancelled: set[bytes] = set()
 """Children that were told to start because they did not stop in time, since they were seen stopped last."""
@@ -133,8 +131,7 @@ def examine_step(work: Work) -> Async[text]:
     if child.module_hash == work.change.wasm_hash:
         work.change.outcome = steps.CURRENT
         return ""
-    entry = releases.entry(work.change.wasm_hash)
-    if work.change.version and not work.code.wasm and (entry is None or not entry.is_kept()):
+    if work.change.version and not work.code.wasm and not releases.is_kept(work.change.wasm_hash):
         return f"the code of release {work.change.version} is not kept any more"
     if not releases.is_published(child.module_hash):
         if work.change.rollout:
@@ -203,20 +200,20 @@ def flag_step(work: Work) -> Async[text]:
         work.change.flag_until = answer.Ok["ok"]
     elif answer.Err is None:
         work.change.outcome = steps.BUSY
-    return "" if is_broken(work, answer.Err) else fault
+    return "" if goes_unasked(work, answer.Err) else fault
 
 
-def is_broken(work: Work, rejection: str | None) -> bool:
-    """Whether the child's own code cannot answer any more, which an admin changes without asking it anything.
+def goes_unasked(work: Work, rejection: str | None) -> bool:
+    """Whether the child's own code cannot answer any more, which an admin then changes without asking it anything.
 
     A rollout leaves such a child to him; there is no way back, as what it was before is not known.
     """
     child = children.get(work.canister)
-    if rejection is None or TRAPPED not in rejection or work.change.rollout or child is None:
+    is_admins = not work.change.rollout and child is not None and child.custody == MANAGED
+    if not is_admins or rejection is None or TRAPPED not in rejection:
         return False
-    if child.custody == MANAGED:
-        work.change.flags |= steps.SILENT
-    return child.custody == MANAGED
+    work.change.flags |= steps.SILENT
+    return True
 
 
 def unasked_fault(work: Work) -> Async[text]:
@@ -239,7 +236,7 @@ def measure_step(work: Work) -> Async[text]:
         return fault
     answer = yield zone(work.canister).get_health()
     if answer.Err is not None:
-        return "" if is_broken(work, answer.Err) else f"asking for its health failed: {answer.Err}"
+        return "" if goes_unasked(work, answer.Err) else f"asking for its health failed: {answer.Err}"
     work.change.before = health_of(answer.Ok)
     return ""
 

@@ -17,7 +17,7 @@ from factory.birth import (
 from factory.children import ENDING, LIVE, MANAGED
 from factory.context import audit, children, open_calls, releases
 from factory.custody import awaited, debt_fault, live_fault
-from factory.examination import examine
+from factory.examination import control_fault, examine
 from factory.lately import is_first
 from factory.marks import change_fault, custody_fault, custody_key, retirement_fault
 from factory.policy import DAY
@@ -39,9 +39,9 @@ def set_controllers(canister: bytes, wanted: list[bytes]) -> Async[text]:
         return live_fault(child)
     if sorted(child.controllers) == sorted(wanted):
         return ""
-    if not child.controlled:
-        return f"the factory does not control {to_text(canister)}: its owners do"
-    fault = yield change_settings(canister, only_controllers(wanted))
+    fault = control_fault(canister)
+    if not fault:
+        fault = yield change_settings(canister, only_controllers(wanted))
     return fault
 
 
@@ -105,9 +105,9 @@ def carry_out(canister: bytes, owners: list[bytes], custody: int) -> Async[text]
     if custody != MANAGED:
         fault = yield set_controllers(canister, wanted)
         return fault
-    if not child.controlled:
-        return f"the factory does not control {to_text(canister)}: its owners do"
-    fault = yield change_settings(canister, birth_settings(wanted))
+    fault = control_fault(canister)
+    if not fault:
+        fault = yield change_settings(canister, birth_settings(wanted))
     return fault
 
 

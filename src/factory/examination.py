@@ -52,8 +52,11 @@ def examine_controlled(canister: bytes) -> Async[text]:
     if children.get(canister) is None:
         return f"{to_text(canister)} is no child of this factory"
     fault = yield examine(canister)
-    if fault:
-        return fault
+    return fault or control_fault(canister)
+
+
+def control_fault(canister: bytes) -> str:
+    """Why the factory may do nothing to a child, as it was read last, or ""."""
     child = children.get(canister)
     if child is None or not child.controlled:
         return f"the factory does not control {to_text(canister)}: its owners do"

@@ -97,10 +97,10 @@ class FuelStore:
         """Drops what was read of a child that has ended."""
         self._fuel.remove(canister)
 
-    def allowance_paid(self, canister: bytes, now: int) -> None:
-        """Keeps when the allowance of a child was paid last, as it is about to be."""
+    def allowance_paid(self, canister: bytes, at: int) -> None:
+        """Keeps when the allowance of a child was paid last, or is about to be."""
         fuel = self.get(canister)
-        fuel.allowance_at = now
+        fuel.allowance_at = at
         self.put(canister, fuel)
 
     def set_state(self, canister: bytes, state: int) -> Fuel:

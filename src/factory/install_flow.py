@@ -8,7 +8,7 @@ import hashlib
 
 from kybra import Async, ic, text
 
-from factory.change_flow import EMPTY_ARGUMENT, Code, drive, result_fault, zone
+from factory.change_flow import Code, drive, result_fault, zone
 from factory.changes import BROUGHT, CURRENT, ENDED, OUTCOME_NAMES, STEP_NAMES, UPGRADED, Change
 from factory.children import CREATED, LIVE
 from factory.context import changes, children, open_calls, releases, rollouts
@@ -48,8 +48,7 @@ def code_fault(canister: bytes, chosen: Chosen) -> str:
             f"the code {chosen.wasm_hash.hex()} is no release: a controller of the factory can allow it for this "
             "canister with allow_code, for an hour"
         )
-    entry = releases.entry(chosen.wasm_hash)
-    if not chosen.wasm and (entry is None or not entry.is_kept()):
+    if not chosen.wasm and not releases.is_kept(chosen.wasm_hash):
         return f"the code {chosen.wasm_hash.hex()} is not kept here: send it along"
     return ""
 
@@ -78,14 +77,14 @@ def upgrade(canister: bytes, chosen: Chosen, arg: bytes) -> Async[text]:
     fault = rollouts.custody_fault(child, canister, chosen.wasm_hash)
     if fault:
         return fault
-    begun = Change(chosen.wasm_hash, chosen.version, 0, ic.time())
-    if chosen.wasm or arg != EMPTY_ARGUMENT:
+    code, begun = Code(chosen.wasm, arg), Change(chosen.wasm_hash, chosen.version, 0, ic.time())
+    if code.is_of_call:
         begun.flags |= BROUGHT
     fault = changes.begin(canister, begun)
     if fault:
         return fault
     go_on_soon()
-    yield drive(canister, Code(chosen.wasm, arg))
+    yield drive(canister, code)
     change = changes.get(canister)
     if change is None or change.step != ENDED:
         step = "begin" if change is None else STEP_NAMES[change.step]

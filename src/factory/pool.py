@@ -104,12 +104,10 @@ def fitting(number: int) -> int:
     Who pays for a zone gets the cycles of its price, whatever the policy was when the pool was filled.
     """
     creation = creations.get(number)
+    if creation is None:
+        return 0
     for waiting in creations.pool():
         pooled = creations.get(waiting)
-        if (
-            creation is not None
-            and pooled is not None
-            and (creation.funding != FUNDED or creation.cycles == pooled.cycles)
-        ):
+        if pooled is not None and (creation.funding != FUNDED or creation.cycles == pooled.cycles):
             return waiting
     return 0

@@ -92,6 +92,11 @@ class ReleaseStore:
         entry = self.entry(module_hash)
         return entry is not None and entry.version > 0
 
+    def is_kept(self, wasm_hash: bytes) -> bool:
+        """Whether all of a code is here, published or not."""
+        entry = self.entry(wasm_hash)
+        return entry is not None and entry.is_kept()
+
     def with_version(self, version: int) -> tuple[bytes, Entry] | None:
         """Hash and entry of the published release with this version."""
         wasm_hash = self._by_version().get(version)

@@ -136,9 +136,11 @@ class Rollout:
 
         What an admin puts on a child since the rollout began is not undone by it.
         """
-        if change is None or change.rollout != self.number:
-            is_admins = change is not None and not change.rollout and change.begun_at >= self.started_at
-            return change is None or not (is_admins and change.outcome in (UPGRADED, CURRENT))
+        if change is None:
+            return True
+        if change.rollout != self.number:
+            is_admins = not change.rollout and change.begun_at >= self.started_at
+            return not (is_admins and change.outcome in (UPGRADED, CURRENT))
         return change.outcome == BUSY or (change.outcome == WAITING and is_ready)
 
     def encode(self) -> bytes:

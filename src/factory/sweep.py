@@ -255,9 +255,7 @@ def pay_allowance(canister: bytes) -> Async[void]:
     if amount:
         sweeps.count_deposit(amount)
     elif battery.is_child(canister):
-        reading = fuel.get(canister)
-        reading.allowance_at = before
-        fuel.put(canister, reading)
+        fuel.allowance_paid(canister, before)
 
 
 def unreadable(canister: bytes, state: int, why: str) -> None:
